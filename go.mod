@@ -1,0 +1,3 @@
+module github.com/dogpile-go/dogpile
+
+go 1.26
