@@ -1,0 +1,124 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/dogpile-go/dogpile/backend"
+)
+
+// Where the fields stand; the package comment has the table.
+const (
+	magic   = "\xd0gp"
+	version = 1
+
+	atVersion    = 3
+	atFlags      = 4
+	atGuards     = 6
+	atCodec      = 8
+	atChecksum   = 12
+	atSchema     = 16
+	atCreated    = 24
+	atCost       = 32
+	atExpiration = 40
+	atKey        = 48
+	atStamps     = atKey + digestSize
+	atLength     = atStamps + 2*len(backend.Stamp{})
+
+	headerSize = atLength + 8
+)
+
+const flagNotFound = 1 << 0
+
+// noTime stands for the zero Time, whose nanoseconds do not fit.
+const noTime = math.MinInt64
+
+// castagnoli is the polynomial for which processors have an instruction.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Begin appends the header of a value of key to dst and returns it extended. The
+// caller appends the payload behind it and then calls [Finish].
+func Begin(dst []byte, h Header, key backend.Key) []byte {
+	var b [headerSize]byte
+	copy(b[:], magic)
+	b[atVersion] = version
+	if h.NotFound {
+		binary.LittleEndian.PutUint16(b[atFlags:], flagNotFound)
+	}
+	created := int64(noTime)
+	if !h.Created.IsZero() {
+		created = h.Created.UnixNano()
+	}
+	digest := digestOf(key)
+	binary.LittleEndian.PutUint32(b[atCodec:], h.Codec)
+	binary.LittleEndian.PutUint64(b[atSchema:], h.Schema)
+	binary.LittleEndian.PutUint64(b[atCreated:], uint64(created))
+	binary.LittleEndian.PutUint64(b[atCost:], uint64(h.Cost))
+	binary.LittleEndian.PutUint64(b[atExpiration:], uint64(h.Expiration))
+	copy(b[atKey:], digest[:])
+	copy(b[atStamps:], h.Stamps.Hard[:])
+	copy(b[atStamps+len(h.Stamps.Hard):], h.Stamps.Soft[:])
+	return append(dst, b[:]...)
+}
+
+// Finish completes the value that begins at start, which was len(dst) when
+// [Begin] was called, with the length and the checksum of all that has been
+// appended since. It changes buf in place and returns it; nothing may be appended
+// to the value afterwards.
+func Finish(buf []byte, start int) []byte {
+	value := buf[start:]
+	binary.LittleEndian.PutUint64(value[atLength:], uint64(len(value)-headerSize))
+	binary.LittleEndian.PutUint32(value[atChecksum:], checksum(value))
+	return buf
+}
+
+// Parse returns the header and the payload of what [Finish] has returned for key.
+// The payload shares its memory with data. For anything else it returns one of
+// [ErrForeign], [ErrVersion], [ErrCorrupt] and [ErrOtherKey], as they are. It does
+// not allocate.
+func Parse(data []byte, key backend.Key) (Header, []byte, error) {
+	if n := min(len(data), len(magic)); string(data[:n]) != magic[:n] {
+		return Header{}, nil, ErrForeign
+	}
+	// The version comes before the length: only it says how to read the rest.
+	if len(data) > atVersion && data[atVersion] != version {
+		return Header{}, nil, ErrVersion
+	}
+	if len(data) < headerSize ||
+		binary.LittleEndian.Uint64(data[atLength:]) != uint64(len(data)-headerSize) ||
+		binary.LittleEndian.Uint32(data[atChecksum:]) != checksum(data) {
+		return Header{}, nil, ErrCorrupt
+	}
+	// Behind the checksum, so that a flipped bit is not taken for a later release.
+	flags := binary.LittleEndian.Uint16(data[atFlags:])
+	guards := binary.LittleEndian.Uint16(data[atGuards:])
+	if flags&^flagNotFound != 0 || guards != 0 {
+		return Header{}, nil, ErrVersion
+	}
+	digest := digestOf(key)
+	if !bytes.Equal(data[atKey:atStamps], digest[:]) {
+		return Header{}, nil, ErrOtherKey
+	}
+	h := Header{
+		Codec:      binary.LittleEndian.Uint32(data[atCodec:]),
+		Schema:     binary.LittleEndian.Uint64(data[atSchema:]),
+		Cost:       time.Duration(binary.LittleEndian.Uint64(data[atCost:])),
+		Expiration: time.Duration(binary.LittleEndian.Uint64(data[atExpiration:])),
+		NotFound:   flags&flagNotFound != 0,
+	}
+	if created := int64(binary.LittleEndian.Uint64(data[atCreated:])); created != noTime {
+		h.Created = time.Unix(0, created).UTC()
+	}
+	copy(h.Stamps.Hard[:], data[atStamps:])
+	copy(h.Stamps.Soft[:], data[atStamps+len(h.Stamps.Hard):])
+	return h, data[headerSize:], nil
+}
+
+// checksum covers all of value except the place where the checksum stands.
+func checksum(value []byte) uint32 {
+	sum := crc32.Checksum(value[:atChecksum], castagnoli)
+	return crc32.Update(sum, castagnoli, value[atSchema:])
+}
