@@ -164,7 +164,9 @@ type Item struct {
 	// Key is where the entry is stored.
 	Key Key
 
-	// Entry is what is stored. It must not be changed afterwards.
+	// Entry is what is stored. It must not be changed afterwards. Nil stores
+	// nothing: an item with a Lease and no Entry only ends the lease and, like
+	// any other, says in Err whether it was held until then.
 	Entry *Entry
 
 	// TTL is how long the entry is kept at least, after which the backend may
@@ -185,9 +187,11 @@ type Item struct {
 // keys and compares stamps without asking for them. It changes nothing but the
 // speed: a proxy that hides it is as correct.
 type Local interface {
-	// Peek is Get of the entry alone, with the key's name as bytes, which are
-	// not kept. It returns nil for a miss and after Close.
-	Peek(region string, name []byte) *Entry
+	// Peek is Get of the entry alone. It returns nil for a miss and after Close.
+	Peek(key Key) *Entry
+
+	// PeekBytes is Peek with the key's name as bytes, which are not kept.
+	PeekBytes(region string, name []byte) *Entry
 
 	// Live returns the cell that always holds the current stamps of guard. It
 	// returns the same cell for equal guards.

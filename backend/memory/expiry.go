@@ -1,0 +1,58 @@
+package memory
+
+import (
+	"math"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/dogpile-go/dogpile/backend"
+)
+
+// resolution is how exact the clock is that a read looks at. Reading the time
+// itself would cost a third of a hit. An expired entry is returned for that much
+// longer at most; a Backend is allowed two seconds.
+const resolution = time.Second
+
+// forever is the lifetime that otter takes for no expiration.
+const forever = time.Duration(math.MaxInt64)
+
+// stored is what otter keeps for a key. It is kept by value, so that a hit
+// follows no pointer but the one to the entry it returns.
+type stored struct {
+	entry  *backend.Entry
+	ttl    time.Duration
+	weight uint32
+}
+
+// clock is the coarse clock that otter reads, and a precise one of the same scale
+// that writes are dated with.
+type clock struct {
+	coarse  *otter.CoarseClock
+	started time.Time
+	origin  int64 // what coarse said when it started
+}
+
+func newClock() *clock {
+	// started is read first, so that precise is ahead of coarse, if anything.
+	started := time.Now()
+	coarse := otter.NewCoarseClock(resolution)
+	return &clock{coarse: coarse, started: started, origin: coarse.NowNano()}
+}
+
+func (c *clock) precise() int64 { return c.origin + int64(time.Since(c.started)) }
+
+// lifetime tells otter after which time on the coarse clock an entry expires. The
+// coarse clock is late, so counting the TTL from what it shows would end an entry
+// up to one resolution too early; what it is late is added. Seen by a coarse
+// clock later, the entry then lives for its TTL or up to one resolution longer.
+func (c *clock) lifetime(e otter.Entry[backend.Key, stored]) time.Duration {
+	if e.Value.ttl == 0 {
+		return forever
+	}
+	late := max(0, time.Duration(c.precise()-e.SnapshotAtNano))
+	if e.Value.ttl > forever-late {
+		return forever
+	}
+	return e.Value.ttl + late
+}
