@@ -1,0 +1,52 @@
+package region_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/dogpile-go/dogpile/backend/memory"
+	"github.com/dogpile-go/dogpile/region"
+)
+
+func loadText(_ context.Context, key string) (string, error) { return "value of " + key, nil }
+
+// Hits on the memory backend allocate nothing, with stats on.
+func TestHitsAllocateNothing(t *testing.T) {
+	r, err := region.New("allocations", region.Config{Backend: memory.New(memory.Config{}), Expiration: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx := t.Context()
+	byNumber, byText := region.Cached(r, load1), region.Cached(r, loadText)
+	pair := region.Cached2(r, load2)
+	create := counting().create
+	if err := region.Set(ctx, r, "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func() error{
+		"GetOrCreate":    func() error { _, err := region.GetOrCreate(ctx, r, "k", create); return err },
+		"Cached(int64)":  func() error { _, err := byNumber(ctx, 1234567); return err },
+		"Cached(string)": func() error { _, err := byText(ctx, "a key of thirty-five characters, no"); return err },
+		"Cached2":        func() error { _, err := pair(ctx, "first", "second"); return err },
+		"Get":            func() error { _, _, err := region.Get[string](ctx, r, "k"); return err },
+	} {
+		if err := call(); err != nil {
+			t.Fatal(err)
+		}
+		before := r.Stats()
+		n := testing.AllocsPerRun(1000, func() {
+			if err := call(); err != nil {
+				t.Error(err)
+			}
+		})
+		// The race detector makes sync.Pool drop things at random.
+		if n != 0 && !raceEnabled {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+		if hits := r.Stats().Hits - before.Hits; hits != 1001 {
+			t.Errorf("%s: %d hits were counted, want 1001", name, hits)
+		}
+	}
+}

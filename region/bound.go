@@ -1,0 +1,327 @@
+package region
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/dogpile-go/dogpile/internal/argkey"
+)
+
+// Bound is a function bound to a region: what [Cached] and package decorate are
+// made of. P is the function's argument, or [Args2], [Args3] or [Args4] where there
+// are more, or [Args0].
+//
+// It is made by Bind0 to Bind4. What is wrong with the binding is returned by
+// every method, so that wrappers can be package variables. All methods are safe
+// for concurrent use.
+type Bound[P, V any] struct {
+	region *Region
+	fn     func(context.Context, P) (V, error)
+	opts   []Option
+	plain  bool  // no option changes how a call is made
+	err    error // why nothing works
+
+	open   string // namespace and "("
+	encode argkey.Encoder[P]
+	key    func(P) string // WithKey; nil: open, the encoded arguments, ")"
+}
+
+// Args0 stands for no argument.
+type Args0 struct{}
+
+// Args2 are two arguments.
+type Args2[A, B any] struct {
+	A A
+	B B
+}
+
+// Args3 are three arguments.
+type Args3[A, B, C any] struct {
+	A A
+	B B
+	C C
+}
+
+// Args4 are four arguments.
+type Args4[A, B, C, D any] struct {
+	A A
+	B B
+	C C
+	D D
+}
+
+// Bind1 binds a function of one argument.
+func Bind1[A, V any](r *Region, fn func(context.Context, A) (V, error), opts ...Option) *Bound[A, V] {
+	return bind(r, fn == nil, fn, fn, opts, argkey.For[A], func(key any) (func(A) string, bool) {
+		f, ok := key.(func(A) string)
+		return f, ok
+	})
+}
+
+// Bind0 binds a function without arguments.
+func Bind0[V any](r *Region, fn func(context.Context) (V, error), opts ...Option) *Bound[Args0, V] {
+	return bind(r, fn == nil, fn, func(ctx context.Context, _ Args0) (V, error) { return fn(ctx) }, opts,
+		func() (argkey.Encoder[Args0], error) {
+			return func(dst []byte, _ Args0) ([]byte, error) { return dst, nil }, nil
+		},
+		func(key any) (func(Args0) string, bool) {
+			f, ok := key.(func() string)
+			return func(Args0) string { return f() }, ok
+		})
+}
+
+// Bind2 binds a function of two arguments.
+func Bind2[A, B, V any](r *Region, fn func(context.Context, A, B) (V, error), opts ...Option) *Bound[Args2[A, B], V] {
+	return bind(r, fn == nil, fn, func(ctx context.Context, p Args2[A, B]) (V, error) { return fn(ctx, p.A, p.B) }, opts,
+		func() (argkey.Encoder[Args2[A, B]], error) {
+			var l argumentList
+			a, b := argument[A](&l), argument[B](&l)
+			return func(dst []byte, p Args2[A, B]) ([]byte, error) {
+				dst, err := a(dst, p.A)
+				return then(b, dst, p.B, err)
+			}, l.err
+		},
+		func(key any) (func(Args2[A, B]) string, bool) {
+			f, ok := key.(func(A, B) string)
+			return func(p Args2[A, B]) string { return f(p.A, p.B) }, ok
+		})
+}
+
+// Bind3 binds a function of three arguments.
+func Bind3[A, B, C, V any](r *Region, fn func(context.Context, A, B, C) (V, error), opts ...Option) *Bound[Args3[A, B, C], V] {
+	return bind(r, fn == nil, fn, func(ctx context.Context, p Args3[A, B, C]) (V, error) { return fn(ctx, p.A, p.B, p.C) }, opts,
+		func() (argkey.Encoder[Args3[A, B, C]], error) {
+			var l argumentList
+			a, b, c := argument[A](&l), argument[B](&l), argument[C](&l)
+			return func(dst []byte, p Args3[A, B, C]) ([]byte, error) {
+				dst, err := a(dst, p.A)
+				dst, err = then(b, dst, p.B, err)
+				return then(c, dst, p.C, err)
+			}, l.err
+		},
+		func(key any) (func(Args3[A, B, C]) string, bool) {
+			f, ok := key.(func(A, B, C) string)
+			return func(p Args3[A, B, C]) string { return f(p.A, p.B, p.C) }, ok
+		})
+}
+
+// Bind4 binds a function of four arguments.
+func Bind4[A, B, C, D, V any](r *Region, fn func(context.Context, A, B, C, D) (V, error), opts ...Option) *Bound[Args4[A, B, C, D], V] {
+	return bind(r, fn == nil, fn, func(ctx context.Context, p Args4[A, B, C, D]) (V, error) { return fn(ctx, p.A, p.B, p.C, p.D) }, opts,
+		func() (argkey.Encoder[Args4[A, B, C, D]], error) {
+			var l argumentList
+			a, b, c, d := argument[A](&l), argument[B](&l), argument[C](&l), argument[D](&l)
+			return func(dst []byte, p Args4[A, B, C, D]) ([]byte, error) {
+				dst, err := a(dst, p.A)
+				dst, err = then(b, dst, p.B, err)
+				dst, err = then(c, dst, p.C, err)
+				return then(d, dst, p.D, err)
+			}, l.err
+		},
+		func(key any) (func(Args4[A, B, C, D]) string, bool) {
+			f, ok := key.(func(A, B, C, D) string)
+			return func(p Args4[A, B, C, D]) string { return f(p.A, p.B, p.C, p.D) }, ok
+		})
+}
+
+// argumentList collects what is wrong with the arguments of one function.
+type argumentList struct {
+	n   int
+	err error
+}
+
+// argument returns the encoder of the next argument.
+func argument[A any](l *argumentList) argkey.Encoder[A] {
+	l.n++
+	encode, err := argkey.For[A]()
+	if err != nil && l.err == nil {
+		l.err = fmt.Errorf("argument %d: %w", l.n, err)
+	}
+	return encode
+}
+
+// then appends a comma and the next argument, unless the one before has failed.
+func then[A any](encode argkey.Encoder[A], dst []byte, a A, err error) ([]byte, error) {
+	if err != nil {
+		return dst, err
+	}
+	return encode(append(dst, ','), a)
+}
+
+// bind makes a Bound of a function that was given as original and takes its
+// arguments as one.
+func bind[P, V any](r *Region, isNil bool, original any, fn func(context.Context, P) (V, error), opts []Option,
+	encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) *Bound[P, V] {
+
+	b := &Bound[P, V]{region: r, fn: fn, opts: opts, plain: len(only[CallOption](opts)) == 0}
+	b.err = b.configure(isNil, original, encoder, keyOf)
+	return b
+}
+
+func (b *Bound[P, V]) configure(isNil bool, original any, encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) error {
+	switch {
+	case b.region == nil:
+		return b.region.notUsable()
+	case b.region.invalid != nil:
+		return b.region.notUsable()
+	case isNil:
+		return b.region.fail(ErrNilCreator)
+	}
+	s, err := resolve(b.opts, reflect.TypeFor[V]())
+	if err != nil {
+		return b.region.fail(err)
+	}
+	if s.key != nil {
+		key, ok := keyOf(s.key)
+		if !ok || reflect.ValueOf(s.key).IsNil() {
+			return b.region.fail(fmt.Errorf("%w: WithKey needs a function of the same arguments without the context that returns a string, not %T", ErrConfig, s.key))
+		}
+		if s.namespace != "" {
+			return b.region.fail(fmt.Errorf("%w: WithKey makes the whole key, so that Namespace(%q) would do nothing", ErrConfig, s.namespace))
+		}
+		b.key = key
+		return nil
+	}
+	if b.encode, err = encoder(); err != nil {
+		return b.region.fail(fmt.Errorf("%w: %w", ErrConfig, err))
+	}
+	name, nameErr := argkey.Name(original)
+	namespace := s.namespace
+	if namespace == "" {
+		if nameErr != nil {
+			return b.region.fail(fmt.Errorf("%w: the function wrapped at %s: %w", ErrConfig, wrappedAt(), nameErr))
+		}
+		namespace = name
+	}
+	if nameErr != nil {
+		name = "a function literal"
+	}
+	if err := b.region.claims.take(namespace, fmt.Sprintf("%s (wrapped at %s)", name, wrappedAt())); err != nil {
+		return b.region.fail(err)
+	}
+	b.open = namespace + "("
+	return nil
+}
+
+// buffers hold keys while they are looked up, so that a hit allocates nothing.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 128); return &b }}
+
+// largestPooled keeps one huge key from staying in memory for ever.
+const largestPooled = 4 << 10
+
+// Call returns the function's value for p, from the region if it is there: it is
+// [GetOrCreate] with the function as creator.
+func (b *Bound[P, V]) Call(ctx context.Context, p P) (V, error) {
+	if b.err == nil && b.plain && b.key == nil {
+		buf := buffers.Get().(*[]byte)
+		key, err := b.appendKey((*buf)[:0], p)
+		var hit *V
+		if err == nil {
+			hit, _ = b.region.peekBytes(key).(*V)
+		}
+		if cap(key) <= largestPooled {
+			*buf = key
+			buffers.Put(buf)
+		}
+		if hit != nil {
+			b.region.counters.hits.Add(1)
+			return *hit, nil
+		}
+	}
+	return b.call(ctx, p)
+}
+
+// call is Call for what is not found in passing.
+func (b *Bound[P, V]) call(ctx context.Context, p P) (value V, err error) {
+	key, err := b.Key(p)
+	if err != nil {
+		return value, err
+	}
+	return getOrCreate(ctx, b.region, key, func(ctx context.Context) (V, error) { return b.fn(ctx, p) }, b.opts)
+}
+
+func (b *Bound[P, V]) appendKey(dst []byte, p P) ([]byte, error) {
+	dst = append(dst, b.open...)
+	dst, err := b.encode(dst, p)
+	return append(dst, ')'), err
+}
+
+// Key returns the key of p in the region. The error wraps [ErrConfig] if the
+// function could not be bound or an argument cannot be part of a key.
+func (b *Bound[P, V]) Key(p P) (string, error) {
+	if b.err != nil {
+		return "", b.err
+	}
+	if b.key != nil {
+		return b.key(p), nil
+	}
+	key, err := b.appendKey(nil, p)
+	if err != nil {
+		return "", b.region.fail(fmt.Errorf("%w: %s…): %w", ErrConfig, b.open, err))
+	}
+	return string(key), nil
+}
+
+// Get returns the fresh value for p, as [Get] does, by the expiration that the
+// function was bound with.
+func (b *Bound[P, V]) Get(ctx context.Context, p P) (value V, ok bool, err error) {
+	key, err := b.Key(p)
+	if err != nil {
+		return value, false, err
+	}
+	found, err := getMulti(ctx, b.region, []string{key}, typeOf[V](), only[GetOption](b.opts))
+	if got, ok := found[key].(*V); ok {
+		return *got, true, err
+	}
+	return value, false, err
+}
+
+// Set stores value for p, as [Set] does.
+func (b *Bound[P, V]) Set(ctx context.Context, p P, value V) error {
+	key, err := b.Key(p)
+	if err != nil {
+		return err
+	}
+	return setMulti(ctx, b.region, map[string]any{key: &value}, typeOf[V](), only[SetOption](b.opts))
+}
+
+// Invalidate removes the value for p, as [Region.Delete] does.
+func (b *Bound[P, V]) Invalidate(ctx context.Context, p P) error {
+	key, err := b.Key(p)
+	if err != nil {
+		return err
+	}
+	return b.region.Delete(ctx, key)
+}
+
+// Refresh calls the function and stores and returns its value, whatever is stored
+// now. Callers who want the same at the same time share one call that begins after
+// all of them have come.
+func (b *Bound[P, V]) Refresh(ctx context.Context, p P) (value V, err error) {
+	key, err := b.Key(p)
+	if err != nil {
+		return value, err
+	}
+	opts := append(only[CallOption](b.opts), refreshOption{})
+	return getOrCreate(ctx, b.region, key, func(ctx context.Context) (V, error) { return b.fn(ctx, p) }, opts)
+}
+
+// refreshOption finds nothing good enough, but keeps what is created for as long
+// as without it.
+type refreshOption struct{}
+
+func (refreshOption) set(s *settings) { s.refresh = true }
+func (refreshOption) forCall()        {}
+
+// only returns the options that are of one kind.
+func only[O Option](opts []Option) []O {
+	var some []O
+	for _, o := range opts {
+		if o, ok := o.(O); ok {
+			some = append(some, o)
+		}
+	}
+	return some
+}

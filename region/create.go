@@ -1,0 +1,181 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dogpile-go/dogpile/internal/flight"
+)
+
+// maker creates the values of keys: pointers to them, under their keys.
+type maker func(ctx context.Context, keys []string) (map[string]any, error)
+
+// call is one GetOrCreate or GetOrCreateMulti.
+type call struct {
+	asks
+	make maker
+}
+
+// outcome is what a flight ends with.
+type outcome struct {
+	value   any    // a *T, T being the type of the flight's leader
+	payload []byte // what value is encoded as, for a backend of bytes
+	created bool   // a creator has returned it, as opposed to a read
+	missing bool   // the creator of a batch left the key out
+	err     error  // wraps ErrNotFound: there is no such value
+}
+
+// errElsewhere is how a flight for a stale value ends when somebody else in the
+// fleet is creating it already.
+var errElsewhere = errors.New("region: the value is being created elsewhere")
+
+// GetOrCreate returns the value of key, calling create if there is none that is
+// fresh; the table in the package's documentation tells who calls it and who
+// waits. A nil value or a zero value is a value. On a backend that keeps Go values
+// all callers get the same one: do not change what a slice, map or pointer in it
+// leads to.
+//
+// An error of create is returned as it is to all who waited for it, wrapped with
+// the region and the key; so are [*PanicError], [ErrCreatorExited] and
+// [ErrCreateTimeout]. A failure of the backend is not an error: create runs. The
+// other errors are the end of ctx, [ErrMaxWait], [ErrReentrant], [ErrNilCreator],
+// [ErrNotConfigured], [ErrClosed], [ErrNotFound] if create returned it, now or
+// not longer than Config.NotFoundFor ago, and [ErrConfig] for a bad option.
+func GetOrCreate[T any](ctx context.Context, r *Region, key string, create func(context.Context) (T, error), opts ...CallOption) (T, error) {
+	if create != nil && len(opts) == 0 {
+		if p, ok := r.peek(key).(*T); ok {
+			r.counters.hits.Add(1)
+			return *p, nil
+		}
+	}
+	return getOrCreate(ctx, r, key, create, opts)
+}
+
+// getOrCreate is GetOrCreate after it has missed.
+func getOrCreate[T any, O Option](ctx context.Context, r *Region, key string, create func(context.Context) (T, error), opts []O) (value T, err error) {
+	if create == nil {
+		return value, r.failKey(key, ErrNilCreator)
+	}
+	c := &call{asks: asks{valueType: typeOf[T]()}}
+	if c.settings, err = resolve(opts, c.typ); err != nil {
+		return value, r.failKey(key, err)
+	}
+	c.make = func(ctx context.Context, keys []string) (map[string]any, error) {
+		value, err := create(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{keys[0]: &value}, nil
+	}
+	got, err := r.getOrCreate(ctx, key, c)
+	if err != nil {
+		return value, err
+	}
+	return *got.(*T), nil
+}
+
+// getOrCreate returns a *T for the T of the call.
+func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, error) {
+	st, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer st.leave()
+	if st.creating(ctx, key) {
+		return nil, r.failKey(key, ErrReentrant)
+	}
+	ctx, cancel := st.bounded(ctx)
+	defer cancel()
+
+	came := st.flights.Arrive()
+	for round := 0; ; round++ {
+		if ctx.Err() != nil {
+			return nil, r.failKey(key, ended(ctx))
+		}
+		s, err := st.look(ctx, &c.asks, key)
+		if err != nil && ctx.Err() == nil {
+			st.failed("get", key, err) // and s is a miss
+		}
+		if s.verdict == fresh {
+			r.counters.hits.Add(1)
+			if s.notFound {
+				return nil, r.failKey(key, ErrNotFound)
+			}
+			return s.value, nil
+		}
+
+		var ticket flight.Ticket[outcome]
+		var leads bool
+		if s.verdict == stale {
+			if ticket, leads = st.flights.Lead(key, came); !leads {
+				r.counters.staleHits.Add(1)
+				return s.value, nil
+			}
+		} else {
+			ticket, leads = st.flights.Join(key, came)
+		}
+		if leads {
+			q := &pending{key: key, flight: ticket.Flight(), try: s.verdict == stale}
+			st.produce(ctx, c, []*pending{q})
+			if q.try && st.Refresh == Background {
+				r.counters.staleHits.Add(1)
+				return s.value, nil
+			}
+		}
+		if round == 0 {
+			r.counters.misses.Add(1)
+		}
+		value, err := st.await(ctx, c, key, ticket, leads)
+		switch {
+		case errors.Is(err, errElsewhere) && s.verdict == stale:
+			r.counters.staleHits.Add(1)
+			return s.value, nil
+		case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		return value, nil
+	}
+}
+
+// await waits for the flight and takes from its outcome what this call may have.
+func (st *state) await(ctx context.Context, c *call, key string, ticket flight.Ticket[outcome], leads bool) (any, error) {
+	began := time.Now()
+	out, early, err := ticket.Wait(ctx)
+	if !leads {
+		st.waitedFor(key, time.Since(began), err)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, st.region.failKey(key, ended(ctx))
+	default:
+		return nil, st.region.failKey(key, err)
+	}
+
+	if c.refresh && !(early && out.created) {
+		return nil, flight.ErrStartOver // it wants a value created after it came
+	}
+	switch {
+	case out.err != nil:
+		return nil, st.region.failKey(key, out.err)
+	case out.missing:
+		if leads {
+			return nil, errLeftOut
+		}
+		return nil, flight.ErrStartOver // this caller's own creator may know the key
+	case !c.is(out.value):
+		return nil, flight.ErrStartOver // the leader was after another type
+	case out.payload != nil && !leads:
+		// A backend of bytes gives everyone a value of their own, and so it
+		// must be when the bytes have not been there and back.
+		if own, err := st.decode(c.valueType, out.payload); err == nil {
+			return own, nil
+		}
+	}
+	return out.value, nil
+}

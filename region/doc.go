@@ -1,0 +1,57 @@
+// Package region memoizes query functions: whatever the load, one caller creates
+// a value and nobody else piles on.
+//
+// A [Region] is a named space of keys, configured with a backend, an expiration
+// and a mutex. It is declared where the functions live and configured at startup:
+//
+//	var Users = region.Declare("users")
+//	var GetUser = region.Cached(Users, loadUser) // of the same type as loadUser
+//
+//	func main() {
+//		err := Users.Configure(region.Config{
+//			Backend:    memory.New(memory.Config{MaxEntries: 100_000}),
+//			Expiration: 5 * time.Minute,
+//			StaleFor:   time.Hour,
+//		})
+//		…
+//		u, err := GetUser(ctx, 42)
+//	}
+//
+// # What a call means
+//
+// A stored value is fresh until its expiration, then stale for StaleFor, then
+// dead. A hard invalidation makes older values dead, a soft one makes them stale.
+//
+//   - Fresh: [GetOrCreate] returns it. No lock is touched.
+//   - Stale: one caller in the fleet wins the lease, looks again and creates;
+//     every other caller gets the stale value at once. With [Foreground] the
+//     winner waits for its own creation, with [Background] it gets the stale
+//     value too.
+//   - Nothing or dead: the callers in one process share one flight, one process
+//     in the fleet holds the lease, looks again and creates; everyone else waits
+//     and wakes when the value is published.
+//
+// [Get] never creates and never waits.
+//
+// # Creators
+//
+// The function that creates a value runs detached from the caller who started it:
+// its context keeps the caller's values but not its cancellation. It is cancelled
+// when the last waiter has left, when Config.CreateTimeout passes, when the region
+// closes, or, with Config.CancelOnLeaseLost, when its lease is lost. A panic in it
+// reaches the waiters as [*PanicError]. Inside it [FromContext] offers what it may
+// want to say about the value.
+//
+// # Failures
+//
+// A backend that fails is a miss for GetOrCreate: the creator runs, once per
+// process at a time, and the observer is told. Get, Set, Delete and Invalidate
+// return the failure. Bytes in a backend that cannot be read, of whatever kind,
+// are a miss and an event, never an error and never a wrong value.
+//
+// # No invalidation is lost
+//
+// If Delete or Invalidate returned before a read began, the read never yields a
+// value whose creator began before the invalidation was called, in any process,
+// even if that creator was still running.
+package region

@@ -1,0 +1,148 @@
+package region
+
+import (
+	"context"
+
+	"github.com/dogpile-go/dogpile/backend"
+)
+
+// Get returns the fresh value of key. A miss is ok == false and not an error; so
+// is a stale value, unless [AllowStale] is passed, and a remembered "not found".
+// Get never creates and never waits for a creation.
+//
+// If the backend fails, the error is its failure and ok is false. The other errors
+// are [ErrNotConfigured], [ErrClosed] and [ErrConfig].
+func Get[T any](ctx context.Context, r *Region, key string, opts ...GetOption) (value T, ok bool, err error) {
+	if len(opts) == 0 {
+		if p, ok := r.peek(key).(*T); ok {
+			r.counters.hits.Add(1)
+			return *p, true, nil
+		}
+	}
+	found, err := getMulti(ctx, r, []string{key}, typeOf[T](), opts)
+	if p, ok := found[key].(*T); ok {
+		return *p, true, err
+	}
+	return value, false, err
+}
+
+// GetMulti returns the fresh values of keys, in one round trip. Keys that Get
+// would miss are not in the map, which is never nil. The rest is as for Get.
+func GetMulti[T any](ctx context.Context, r *Region, keys []string, opts ...GetOption) (map[string]T, error) {
+	found, err := getMulti(ctx, r, keys, typeOf[T](), opts)
+	return unbox[T](found), err
+}
+
+// unbox turns pointers to values into values.
+func unbox[T any](boxed map[string]any) map[string]T {
+	values := make(map[string]T, len(boxed))
+	for key, value := range boxed {
+		values[key] = *value.(*T)
+	}
+	return values
+}
+
+func getMulti(ctx context.Context, r *Region, keys []string, vt *valueType, opts []GetOption) (map[string]any, error) {
+	st, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer st.leave()
+	a := asks{valueType: vt}
+	if a.settings, err = resolve(opts, vt.typ); err != nil {
+		return nil, r.fail(err)
+	}
+	ctx, cancel := st.bounded(ctx)
+	defer cancel()
+
+	keys = unique(keys)
+	sights, err := st.lookMulti(ctx, &a, keys)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]any, len(keys))
+	for i, s := range sights {
+		switch {
+		case s.notFound || s.verdict <= dead:
+			r.counters.misses.Add(1)
+		case s.verdict == fresh:
+			r.counters.hits.Add(1)
+			found[keys[i]] = s.value
+		case a.allowStale:
+			r.counters.staleHits.Add(1)
+			found[keys[i]] = s.value
+		default:
+			r.counters.misses.Add(1)
+		}
+	}
+	return found, nil
+}
+
+// lookMulti reads keys in one round trip. A failure of the backend is counted,
+// told, and returned with the region's name.
+func (st *state) lookMulti(ctx context.Context, a *asks, keys []string) ([]sight, error) {
+	switch len(keys) {
+	case 0:
+		return nil, nil
+	case 1:
+		s, err := st.look(ctx, a, keys[0])
+		if err != nil {
+			return nil, st.readFailed(ctx, keys[0], err)
+		}
+		return []sight{s}, nil
+	}
+	entries, stamps, err := st.backend.GetMulti(ctx, st.keys(keys), st.guards)
+	if err != nil {
+		return nil, st.readFailed(ctx, keys[0], err)
+	}
+	sights := make([]sight, len(keys))
+	for i := range min(len(entries), len(keys)) {
+		sights[i] = st.judge(a, keys[i], entries[i], first(stamps))
+	}
+	return sights, nil
+}
+
+// readFailed makes the error of a failed read. One that failed because the
+// caller's context ended is no failure of the backend.
+func (st *state) readFailed(ctx context.Context, key string, err error) error {
+	if ctx.Err() != nil {
+		return st.region.failKey(key, ended(ctx))
+	}
+	st.failed("get", key, err)
+	return st.region.failKey(key, err)
+}
+
+// keys puts names into the region.
+func (st *state) keys(names []string) []backend.Key {
+	keys := make([]backend.Key, len(names))
+	for i, name := range names {
+		keys[i] = backend.Key{Region: st.region.name, Name: name}
+	}
+	return keys
+}
+
+// unique returns keys in their order, each once. It returns keys itself if none
+// stands there twice.
+func unique(keys []string) []string {
+	if len(keys) < 2 {
+		return keys
+	}
+	seen := make(map[string]struct{}, len(keys))
+	var once []string
+	for i, key := range keys {
+		if _, again := seen[key]; again {
+			if once == nil {
+				once = append(make([]string, 0, len(keys)), keys[:i]...)
+			}
+			continue
+		}
+		seen[key] = struct{}{}
+		if once != nil {
+			once = append(once, key)
+		}
+	}
+	if once == nil {
+		return keys
+	}
+	return once
+}

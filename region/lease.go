@@ -1,0 +1,93 @@
+package region
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/lock"
+)
+
+// acquire makes one attempt at the leases of keys, looks again at what is stored
+// under those it got, and captures the region's stamps: all before a creator
+// begins. On an error no lease is held.
+func (p *production) acquire(keys []*pending) (captured backend.Stamps, err error) {
+	st := p.st
+	asked := keys
+	if st.Mutex != nil {
+		if asked, err = p.acquireMutex(keys); err != nil {
+			return captured, err
+		}
+	}
+	grants, stamps, err := st.backend.Acquire(p.ctx, st.keys(names(asked)), st.guards)
+	if err == nil && len(grants) != len(asked) {
+		err = errors.New("the backend answered for another number of keys than it was asked for")
+	}
+	if err != nil {
+		for _, q := range keys {
+			p.release(q)
+		}
+		return captured, err
+	}
+	captured = first(stamps)
+	var again []*pending
+	for i, q := range asked {
+		q.lease = grants[i].Lease
+		q.granted = q.lease != nil || q.outer != nil
+		switch {
+		case q.lease != nil:
+			q.seen = st.judge(&p.call.asks, q.key, grants[i].Entry, captured)
+		case q.granted:
+			again = append(again, q)
+		}
+	}
+	if len(again) > 0 {
+		// Config.Mutex says that these are ours, the backend that they are
+		// somebody else's: they were not re-read.
+		sights, err := st.lookMulti(p.ctx, &p.call.asks, names(again))
+		for i := range sights {
+			again[i].seen = sights[i]
+		}
+		if err != nil {
+			for _, q := range keys {
+				p.release(q)
+			}
+			return captured, err
+		}
+	}
+	return captured, nil
+}
+
+// acquireMutex makes one attempt at Config.Mutex for each key and returns the keys
+// it was granted.
+func (p *production) acquireMutex(keys []*pending) (granted []*pending, err error) {
+	for i, k := range p.st.keys(names(keys)) {
+		q := keys[i]
+		q.outer, err = p.st.Mutex.TryAcquire(p.ctx, k.String())
+		switch {
+		case err == nil:
+			granted = append(granted, q)
+		case !errors.Is(err, lock.ErrHeld):
+			for _, q := range keys {
+				p.release(q)
+			}
+			return nil, err
+		}
+	}
+	return granted, nil
+}
+
+// release gives back what is held of q. A lease that cannot be given back expires.
+func (p *production) release(q *pending) {
+	for _, lease := range []lock.Lease{q.lease, q.outer} {
+		if lease == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
+		if err := lease.Release(ctx); err != nil {
+			p.st.failed("release", q.key, err)
+		}
+		cancel()
+	}
+	q.lease, q.outer, q.granted = nil, nil, false
+}

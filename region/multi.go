@@ -1,0 +1,200 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/dogpile-go/dogpile/internal/flight"
+)
+
+// errLeftOut tells the leader of a batch that its creator has left a key out.
+var errLeftOut = errors.New("region: the creator left the key out")
+
+// GetOrCreateMulti returns the values of keys, calling create once with those that
+// have no fresh value and that this call is the one to create. It reads all keys
+// in one round trip, joins the creations of single keys and of other batches that
+// are under way, and waits for the rest. A key that stands in keys twice is read
+// and created once. The map is never nil.
+//
+// create returns a value for each key it is given. If it returns fewer or others,
+// the result is what there is and a [*BatchError]; with [AllowMissing], keys it
+// leaves out are left out of the result. If create fails, or the call ends early,
+// the result is what there is and the error, which is one that GetOrCreate returns.
+func GetOrCreateMulti[T any](ctx context.Context, r *Region, keys []string, create func(ctx context.Context, missing []string) (map[string]T, error), opts ...CallOption) (map[string]T, error) {
+	return getOrCreateMulti(ctx, r, keys, create, opts)
+}
+
+func getOrCreateMulti[T any, O Option](ctx context.Context, r *Region, keys []string, create func(context.Context, []string) (map[string]T, error), opts []O) (map[string]T, error) {
+	if create == nil {
+		return map[string]T{}, r.fail(ErrNilCreator)
+	}
+	c := &call{asks: asks{valueType: typeOf[T]()}}
+	var err error
+	if c.settings, err = resolve(opts, c.typ); err != nil {
+		return map[string]T{}, r.fail(err)
+	}
+	c.make = func(ctx context.Context, keys []string) (map[string]any, error) {
+		// The creator gets a list of its own, to keep or to change.
+		values, err := create(ctx, slices.Clone(keys))
+		if err != nil {
+			return nil, err
+		}
+		boxed := make(map[string]any, len(values))
+		for key, value := range values {
+			boxed[key] = &value
+		}
+		return boxed, nil
+	}
+	found, err := r.getOrCreateMulti(ctx, keys, c)
+	return unbox[T](found), err
+}
+
+// waiting is one key that a batch waits for.
+type waiting struct {
+	key    string
+	ticket flight.Ticket[outcome]
+	leads  bool
+	old    sight // served if the value is being created elsewhere
+}
+
+// getOrCreateMulti returns what it could get, also beside an error.
+func (r *Region) getOrCreateMulti(ctx context.Context, keys []string, c *call) (map[string]any, error) {
+	st, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer st.leave()
+	if st.creating(ctx, keys...) {
+		return nil, r.fail(ErrReentrant)
+	}
+	ctx, cancel := st.bounded(ctx)
+	defer cancel()
+
+	b := batch{st: st, call: c, came: st.flights.Arrive(), found: make(map[string]any, len(keys))}
+	todo := unique(keys)
+	for round := 0; len(todo) > 0; round++ {
+		if ctx.Err() != nil {
+			b.fail(r.failKey(todo[0], ended(ctx)))
+			break
+		}
+		waits := b.start(ctx, todo, round)
+		todo = todo[:0:0]
+		for _, w := range waits {
+			// Every ticket is waited with, also after ctx has ended, because
+			// that is what gives it up.
+			if b.await(ctx, w) {
+				todo = append(todo, w.key)
+			}
+		}
+		if b.err != nil {
+			break
+		}
+	}
+	if b.err == nil {
+		b.err = b.mismatch()
+	}
+	return b.found, b.err
+}
+
+// batch is one call for many keys.
+type batch struct {
+	st          *state
+	call        *call
+	came        flight.Arrival
+	found       map[string]any
+	missing     []string      // left out by this call's creator
+	productions []*production // started by this call
+	err         error         // the first one
+}
+
+func (b *batch) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// start reads keys, takes what can be had at once, starts one production for what
+// nobody is creating, and returns what is to be waited for.
+func (b *batch) start(ctx context.Context, keys []string, round int) []waiting {
+	st, c := b.st, b.call
+	counters := &st.region.counters
+	sights, err := st.lookMulti(ctx, &c.asks, keys)
+	if err != nil {
+		sights = make([]sight, len(keys)) // all of them misses; lookMulti has told
+	}
+	var waits []waiting
+	var own []*pending
+	for i, key := range keys {
+		s := sights[i]
+		if s.verdict == fresh {
+			counters.hits.Add(1)
+			if !s.notFound {
+				b.found[key] = s.value
+			}
+			continue
+		}
+		w := waiting{key: key, old: s}
+		if s.verdict == stale {
+			if w.ticket, w.leads = st.flights.Lead(key, b.came); !w.leads || st.Refresh == Background {
+				counters.staleHits.Add(1)
+				b.found[key] = s.value
+			}
+		} else {
+			w.ticket, w.leads = st.flights.Join(key, b.came)
+		}
+		if w.leads {
+			own = append(own, &pending{key: key, flight: w.ticket.Flight(), try: s.verdict == stale})
+		}
+		if _, served := b.found[key]; !served {
+			waits = append(waits, w)
+			if round == 0 {
+				counters.misses.Add(1)
+			}
+		}
+	}
+	if len(own) > 0 {
+		b.productions = append(b.productions, st.produce(ctx, c, own))
+	}
+	return waits
+}
+
+// await waits for one key and reports whether it has to be looked at again.
+func (b *batch) await(ctx context.Context, w waiting) (again bool) {
+	value, err := b.st.await(ctx, b.call, w.key, w.ticket, w.leads)
+	switch {
+	case err == nil:
+		b.found[w.key] = value
+	case errors.Is(err, errElsewhere) && w.old.verdict == stale:
+		b.st.region.counters.staleHits.Add(1)
+		b.found[w.key] = w.old.value
+	case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
+		return true
+	case errors.Is(err, errLeftOut):
+		b.missing = append(b.missing, w.key)
+	case errors.Is(err, ErrNotFound) && b.call.allowMissing:
+		// Another call has found out that there is none.
+	default:
+		b.fail(err)
+	}
+	return false
+}
+
+// mismatch compares what this call's creator returned with what it was asked for.
+func (b *batch) mismatch() error {
+	wrong := &BatchError{Region: b.st.region.name}
+	if !b.call.allowMissing {
+		wrong.Missing = b.missing
+	}
+	for _, p := range b.productions {
+		p.mu.Lock()
+		wrong.Unexpected = append(wrong.Unexpected, p.unexpected...)
+		p.mu.Unlock()
+	}
+	if len(wrong.Missing)+len(wrong.Unexpected) == 0 {
+		return nil
+	}
+	slices.Sort(wrong.Missing)
+	slices.Sort(wrong.Unexpected)
+	return wrong
+}

@@ -1,0 +1,161 @@
+package region
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// Option changes how one function is wrapped or one call is made. Where an option
+// makes no sense it does not compile: a call takes [CallOption], a read
+// [GetOption], a write [SetOption], and a wrapper any of them.
+type Option interface{ set(*settings) }
+
+// CallOption is an option of GetOrCreate and GetOrCreateMulti.
+type CallOption interface {
+	Option
+	forCall()
+}
+
+// GetOption is an option of Get and GetMulti.
+type GetOption interface {
+	Option
+	forGet()
+}
+
+// SetOption is an option of Set and SetMulti.
+type SetOption interface {
+	Option
+	forSet()
+}
+
+// settings is what the options of one call amount to. Its zero value is a call
+// without options.
+type settings struct {
+	expiration   time.Duration
+	hasOwn       bool // expiration was given; otherwise the region's applies
+	refresh      bool // nothing found is good enough
+	allowStale   bool
+	allowMissing bool
+	cacheIf      func(value any) bool // nil: always; value is a *T
+	cacheIfType  reflect.Type         // that T
+
+	// Of wrappers only.
+	namespace string
+	key       any // func(arguments…) string
+}
+
+// ExpirationOption is an option for calls, reads, writes and wrappers.
+type ExpirationOption struct{ of func() time.Duration }
+
+// WithExpiration judges what is found, and keeps what is created, by d instead of
+// by the region's expiration, for this call. [Forever] means never expired; 0
+// means that nothing found is good enough: a value is created after the call came,
+// and kept by the region's expiration. If the value has an expiration of its own
+// as well, the shorter one counts. A negative d, except Forever, makes the call
+// return an error.
+func WithExpiration(d time.Duration) ExpirationOption {
+	return ExpirationOption{func() time.Duration { return d }}
+}
+
+// WithExpirationFunc is WithExpiration with a function that is evaluated at every
+// call.
+func WithExpirationFunc(f func() time.Duration) ExpirationOption { return ExpirationOption{f} }
+
+func (o ExpirationOption) set(s *settings) {
+	if o.of != nil {
+		s.expiration, s.hasOwn = o.of(), true
+	}
+}
+func (ExpirationOption) forCall() {}
+func (ExpirationOption) forGet()  {}
+func (ExpirationOption) forSet()  {}
+
+// CacheIfOption is an option for calls and wrappers.
+type CacheIfOption struct {
+	keep  func(any) bool
+	typed reflect.Type
+}
+
+// CacheIf stores a created value only if keep returns true for it; its callers
+// get it all the same, and what was stored before stays. T has to be the type of
+// the values; a call for another type returns an error.
+func CacheIf[T any](keep func(T) bool) CacheIfOption {
+	if keep == nil {
+		return CacheIfOption{}
+	}
+	return CacheIfOption{
+		keep:  func(value any) bool { return keep(*value.(*T)) },
+		typed: reflect.TypeFor[T](),
+	}
+}
+
+func (o CacheIfOption) set(s *settings) { s.cacheIf, s.cacheIfType = o.keep, o.typed }
+func (CacheIfOption) forCall()          {}
+
+// AllowStaleOption is an option for reads.
+type AllowStaleOption struct{}
+
+// AllowStale lets Get and GetMulti return a stale value, which is otherwise a
+// miss.
+func AllowStale() AllowStaleOption { return AllowStaleOption{} }
+
+func (AllowStaleOption) set(s *settings) { s.allowStale = true }
+func (AllowStaleOption) forGet()         {}
+
+// AllowMissingOption is an option for batch calls and wrappers.
+type AllowMissingOption struct{}
+
+// AllowMissing says that keys which the creator of a batch leaves out do not
+// exist: they are left out of the result and, with Config.NotFoundFor, remembered
+// as not found. Without it GetOrCreateMulti returns a [*BatchError].
+func AllowMissing() AllowMissingOption { return AllowMissingOption{} }
+
+func (AllowMissingOption) set(s *settings) { s.allowMissing = true }
+func (AllowMissingOption) forCall()        {}
+
+// WrapOption is an option for wrappers only.
+type WrapOption struct{ apply func(*settings) }
+
+func (o WrapOption) set(s *settings) {
+	if o.apply != nil {
+		o.apply(s)
+	}
+}
+
+// Namespace gives the keys of a wrapped function a name of their own, in place of
+// the function's. Function literals and second wrappers of one function need it.
+// It must not be empty, and no two wrappers in a region may have the same.
+func Namespace(name string) WrapOption {
+	return WrapOption{func(s *settings) { s.namespace = name }}
+}
+
+// WithKey makes the whole key from the arguments, in place of the namespace and
+// the arguments' text. key is a function of the same arguments, without the
+// context, that returns a string: func(id int64) string. What it returns is the
+// key as Get, Set and Delete know it; that different arguments give different
+// keys is up to it.
+func WithKey(key any) WrapOption {
+	return WrapOption{func(s *settings) { s.key = key }}
+}
+
+// resolve applies options and checks what they say.
+func resolve[O Option](opts []O, typ reflect.Type) (settings, error) {
+	var s settings
+	for _, o := range opts {
+		if any(o) == nil {
+			return s, fmt.Errorf("%w: an option is nil", ErrConfig)
+		}
+		o.set(&s)
+	}
+	if s.hasOwn && s.expiration == 0 {
+		s.hasOwn, s.refresh = false, true
+	}
+	if s.hasOwn && s.expiration < 0 && s.expiration != Forever {
+		return s, fmt.Errorf("%w: the expiration of the call is negative (%v)", ErrConfig, s.expiration)
+	}
+	if s.cacheIf != nil && s.cacheIfType != typ {
+		return s, fmt.Errorf("%w: CacheIf is for values of type %v, the call is for %v", ErrConfig, s.cacheIfType, typ)
+	}
+	return s, nil
+}

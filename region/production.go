@@ -1,0 +1,252 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/flight"
+	"github.com/dogpile-go/dogpile/lock"
+)
+
+// production brings about the values of one call: it takes the leases, looks
+// again, creates what is still to be created, and publishes it. It runs detached
+// from the caller who started it, for as long as somebody waits for one of its
+// flights.
+type production struct {
+	st     *state
+	call   *call
+	ctx    context.Context // the caller's values, without its end
+	cancel context.CancelCauseFunc
+	wanted atomic.Int32 // flights neither finished nor abandoned
+
+	mu         sync.Mutex // guards what follows
+	unexpected []string   // keys that the creator returned unasked
+}
+
+// pending is one key that a production has to bring about.
+type pending struct {
+	key    string
+	flight *flight.Flight[outcome]
+	try    bool // give up if somebody else holds the lease
+
+	granted bool
+	lease   lock.Lease // from the backend; nil with granted: nothing can be stored
+	outer   lock.Lease // from Config.Mutex
+	seen    sight      // what was stored when the lease had been granted
+}
+
+// produce starts a production. The caller holds the tickets of its flights and
+// has not waited yet.
+func (st *state) produce(ctx context.Context, c *call, keys []*pending) *production {
+	p := &production{st: st, call: c}
+	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	p.wanted.Store(int32(len(keys)))
+	for _, q := range keys {
+		q.flight.OnAbandon(func() {
+			if p.wanted.Add(-1) == 0 {
+				p.cancel(ErrAbandoned)
+			}
+		})
+	}
+	st.calls.join()
+	go p.run(keys)
+	return p
+}
+
+func (p *production) run(keys []*pending) {
+	defer p.st.leave()
+	defer p.cancel(nil)
+	stop := context.AfterFunc(p.st.creations, func() { p.cancel(context.Cause(p.st.creations)) })
+	defer stop()
+	defer func() {
+		// Creators are caught elsewhere; this is a backend, a codec or an
+		// observer. Its panic must not leave anybody waiting.
+		if v := recover(); v != nil {
+			p.fail(keys, &PanicError{Value: v, Stack: debug.Stack()})
+		}
+	}()
+
+	for rest := keys; len(rest) > 0; {
+		p.cover(rest)
+		captured, err := p.acquire(rest)
+		switch {
+		case p.ctx.Err() != nil:
+			p.fail(rest, context.Cause(p.ctx))
+			return
+		case err != nil:
+			p.st.failed("acquire", rest[0].key, err)
+			p.create(rest, nil)
+			return
+		}
+		var won, held []*pending
+		for _, q := range rest {
+			switch {
+			case !q.granted && q.try:
+				p.finish(q, outcome{}, false, errElsewhere)
+			case !q.granted:
+				held = append(held, q)
+			case q.seen.verdict == fresh:
+				p.release(q)
+				p.found(q, q.seen)
+			default:
+				won = append(won, q)
+			}
+		}
+		if len(won) > 0 {
+			p.create(won, &captured)
+		}
+		if len(held) == 0 {
+			return
+		}
+		if rest = p.await(held); p.ctx.Err() != nil {
+			p.fail(rest, context.Cause(p.ctx))
+			return
+		}
+	}
+}
+
+// await waits until one of the leases of held may be free, and returns the keys
+// whose values have not been published by then. It reads before it asks for a
+// lease, because a whole fleet wakes at once and most often finds the value.
+func (p *production) await(held []*pending) []*pending {
+	st := p.st
+	if err := p.waitForLease(held); err != nil {
+		if p.ctx.Err() == nil {
+			st.failed("wait", held[0].key, err)
+			p.create(held, nil)
+			return nil
+		}
+		return held
+	}
+	p.cover(held)
+	sights, err := st.lookMulti(p.ctx, &p.call.asks, names(held))
+	if err != nil {
+		return held // acquiring fails as well, or the context has ended
+	}
+	var rest []*pending
+	for i, s := range sights {
+		if s.verdict == fresh {
+			p.found(held[i], s)
+		} else {
+			rest = append(rest, held[i])
+		}
+	}
+	return rest
+}
+
+func (p *production) waitForLease(held []*pending) error {
+	if p.st.Mutex == nil {
+		return p.st.backend.Wait(p.ctx, p.st.keys(names(held)))
+	}
+	var locks []string
+	for _, k := range p.st.keys(names(held)) {
+		locks = append(locks, k.String())
+	}
+	return p.st.Mutex.Wait(p.ctx, locks...)
+}
+
+// create calls the creator for keys, whose leases it holds and whose stamps have
+// been captured, and publishes what it returns. captured is nil if the backend has
+// failed: then there are neither leases nor stamps, and nothing is published.
+func (p *production) create(keys []*pending, captured *backend.Stamps) {
+	st := p.st
+	creation := &Creation{st: st, keys: names(keys), parent: FromContext(p.ctx)}
+	if old := keys[0].seen; len(keys) == 1 && old.verdict == stale && !old.notFound {
+		creation.old = func() any { return p.call.plain(old.value) }
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(p.ctx, creationKey{}, creation))
+	defer cancel(nil)
+	if st.CreateTimeout != Forever {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, st.CreateTimeout, ErrCreateTimeout)
+		defer stop()
+	}
+	if st.CancelOnLeaseLost {
+		for _, q := range keys {
+			if q.lease != nil {
+				go watch(ctx, q.lease, cancel)
+			}
+		}
+	}
+
+	p.cover(keys) // the creator begins after this, and may be shared with all so far
+	began := time.Now()
+	out := st.runCreator(ctx, p.call, creation.keys)
+	took := time.Since(began)
+	// Whoever comes from now on looks for itself: it finds the value, or waits
+	// for the lease.
+	for _, q := range keys {
+		q.flight.Seal()
+	}
+	expiration, discard, err := creation.end()
+	if out.err == nil {
+		out.err = err
+	}
+	st.created(CreationEvent{Keys: creation.keys, Took: took, Stale: creation.old != nil, Err: out.err}, len(out.values))
+
+	absent := len(keys) == 1 && errors.Is(out.err, ErrNotFound)
+	switch {
+	case errors.Is(out.err, ErrLeaseLost) && ctx.Err() != nil:
+		p.fail(keys, flight.ErrStartOver)
+	case out.err != nil && !absent:
+		p.fail(keys, out.err)
+	default:
+		w := publication{expiration: expiration, discard: discard, cost: took, captured: captured}
+		p.publish(keys, out, w)
+	}
+}
+
+// watch ends a creation whose lease is lost.
+func watch(ctx context.Context, lease lock.Lease, cancel context.CancelCauseFunc) {
+	select {
+	case <-lease.Lost():
+		cancel(ErrLeaseLost)
+	case <-ctx.Done():
+	}
+}
+
+// cover lets everyone who has joined so far have what comes of a read or a creator
+// that is about to begin.
+func (p *production) cover(keys []*pending) {
+	for _, q := range keys {
+		q.flight.Cover()
+	}
+}
+
+// found ends a flight with a value that somebody else has published. It is only
+// for those who had joined before it was read.
+func (p *production) found(q *pending, s sight) {
+	out := outcome{value: s.value, payload: s.payload}
+	if s.notFound {
+		out.err = ErrNotFound
+	}
+	p.finish(q, out, false, nil)
+}
+
+// fail gives back the leases of keys and ends their flights with err.
+func (p *production) fail(keys []*pending, err error) {
+	for _, q := range keys {
+		p.release(q)
+		p.finish(q, outcome{}, false, err)
+	}
+}
+
+func (p *production) finish(q *pending, out outcome, everyone bool, err error) {
+	if q.flight.Finish(out, everyone, err) {
+		p.wanted.Add(-1)
+	}
+}
+
+// names returns the keys of a list of pending ones.
+func names(keys []*pending) []string {
+	list := make([]string, len(keys))
+	for i, q := range keys {
+		list[i] = q.key
+	}
+	return list
+}

@@ -1,0 +1,175 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/envelope"
+)
+
+// publication is what holds for all values of one creation.
+type publication struct {
+	expiration time.Duration // the values' own; 0 if none
+	discard    bool          // store nothing
+	cost       time.Duration
+	captured   *backend.Stamps // before the creator began; nil: nothing can be stored
+}
+
+// publish stores what a creator has returned and ends the flights of keys.
+//
+// A created value goes to everyone who joined before its creator began, whatever
+// becomes of the storing. Whoever joined later may have seen an invalidation
+// return in between, and gets the value only if there was none: the lease was
+// still held, and the stamps are those captured before. Where that could not be
+// asked, because the backend failed, no invalidation can be known of, and all
+// share the value.
+func (p *production) publish(keys []*pending, out made, w publication) {
+	st := p.st
+	p.noteUnexpected(keys, out.values)
+	outcomes := make([]outcome, len(keys))
+	items := make([]backend.Item, 0, len(keys))
+	at := make([]int, len(keys)) // where the key stands in items, or -1
+	now := st.now()
+	for i, q := range keys {
+		var entry *backend.Entry
+		var ttl time.Duration
+		outcomes[i], entry, ttl = p.entry(q, out, w, now)
+		at[i] = -1
+		if q.lease != nil {
+			at[i] = len(items)
+			items = append(items, backend.Item{
+				Key:   backend.Key{Region: st.region.name, Name: q.key},
+				Entry: entry,
+				TTL:   ttl,
+				Lease: q.lease,
+			})
+		} else if entry != nil && w.captured != nil {
+			st.notStored(q.key, backend.ErrLeaseLost)
+		}
+	}
+
+	var current []backend.Stamps
+	var err error
+	if len(items) > 0 {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
+		current, err = st.backend.Set(ctx, items, st.guards)
+		cancel()
+		if err != nil {
+			st.failed("set", items[0].Key.Name, err)
+		}
+	}
+	for i, q := range keys {
+		everyone := true
+		switch {
+		case w.captured == nil || err != nil:
+			if err != nil && at[i] >= 0 && items[at[i]].Entry != nil {
+				st.notStored(q.key, err)
+			}
+		case at[i] < 0:
+			everyone = false // nothing was proved
+		default:
+			item := items[at[i]]
+			everyone = first(current) == *w.captured && !errors.Is(item.Err, backend.ErrLeaseLost)
+			if item.Err != nil && item.Entry != nil {
+				st.notStored(q.key, item.Err)
+			}
+			if item.Err == nil {
+				q.lease = nil // storing has ended it
+			}
+		}
+		p.release(q)
+		p.finish(q, outcomes[i], everyone, nil)
+	}
+}
+
+// entry makes of a creator's answer for q what its callers get, and what is stored
+// for how long: nil if nothing is.
+func (p *production) entry(q *pending, out made, w publication, now time.Time) (outcome, *backend.Entry, time.Duration) {
+	st := p.st
+	value, ok := out.values[q.key]
+	o := outcome{value: value, created: true}
+	discard := w.discard || w.captured == nil
+	e := &backend.Entry{Created: now, Cost: w.cost, Expiration: w.expiration}
+	if w.captured != nil {
+		e.Stamps = *w.captured
+	}
+	ttl := st.ttl(p.call.keptFor(st))
+	if w.expiration != 0 {
+		ttl = st.ttl(w.expiration)
+	}
+	switch {
+	case out.err != nil: // wraps ErrNotFound, see create
+		o = outcome{err: out.err, created: true}
+		e.NotFound = true
+	case !ok:
+		o = outcome{missing: true, created: true}
+		e.NotFound = true
+		discard = discard || !p.call.allowMissing
+	case out.keep != nil && !out.keep[q.key]:
+		discard = true
+	}
+	if e.NotFound {
+		e.Expiration, ttl = st.NotFoundFor, st.NotFoundFor
+		discard = discard || st.NotFoundFor == 0
+	}
+
+	if !st.bytes {
+		if discard {
+			return o, nil, 0
+		}
+		if !e.NotFound {
+			e.Value = value
+		}
+		return o, e, ttl
+	}
+	// Also what is not stored is encoded, because the callers of a backend of
+	// bytes never share a value.
+	data, err := st.encode(q.key, e, p.call.valueType, value)
+	if err != nil {
+		if !discard {
+			st.notStored(q.key, err)
+		}
+		return o, nil, 0
+	}
+	if !e.NotFound {
+		_, o.payload, _ = envelope.Parse(data, backend.Key{Region: st.region.name, Name: q.key})
+	}
+	if discard {
+		return o, nil, 0
+	}
+	return o, &backend.Entry{Data: data}, ttl
+}
+
+// keptFor returns the expiration by which the call's values are kept.
+func (a *asks) keptFor(st *state) time.Duration {
+	if a.hasOwn {
+		return a.expiration
+	}
+	return st.Expiration
+}
+
+// noteUnexpected remembers the keys that a creator has returned unasked.
+func (p *production) noteUnexpected(keys []*pending, values map[string]any) {
+	known := 0
+	for _, q := range keys {
+		if _, ok := values[q.key]; ok {
+			known++
+		}
+	}
+	if known == len(values) {
+		return
+	}
+	asked := make(map[string]struct{}, len(keys))
+	for _, q := range keys {
+		asked[q.key] = struct{}{}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key := range values {
+		if _, ok := asked[key]; !ok {
+			p.unexpected = append(p.unexpected, key)
+		}
+	}
+}

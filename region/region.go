@@ -1,0 +1,227 @@
+package region
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Region is a named space of keys with one configuration. All its methods, and
+// the functions that take one, are safe for concurrent use.
+//
+// A Region is made by [Declare] or [New]; the zero value and nil behave like a
+// region that was never configured.
+type Region struct {
+	name    string
+	invalid error // the name cannot be used; Configure says so
+
+	state  atomic.Pointer[state] // nil until configured, and after Close
+	closed atomic.Bool           // nil state means closed rather than never configured
+	change sync.Mutex            // held while the state is being replaced
+
+	counters counters
+	claims   claims
+}
+
+// declared holds the regions of this process that were made by Declare.
+var declared struct {
+	sync.Mutex
+	byName map[string]*Region
+}
+
+// Declare returns the region called name, making it the first time. It is meant
+// for package variables, next to the functions that use the region; the region
+// does nothing until it is configured.
+//
+// A name has 1 to 128 bytes: letters, digits, and any of "_-./". Configure and
+// every call return an error that wraps [ErrConfig] for another name.
+func Declare(name string) *Region {
+	declared.Lock()
+	defer declared.Unlock()
+	if r := declared.byName[name]; r != nil {
+		return r
+	}
+	r := named(name)
+	if declared.byName == nil {
+		declared.byName = make(map[string]*Region)
+	}
+	declared.byName[name] = r
+	return r
+}
+
+// Declared returns the names of all declared regions in alphabetical order.
+func Declared() []string {
+	declared.Lock()
+	defer declared.Unlock()
+	return slices.Sorted(maps.Keys(declared.byName))
+}
+
+// New returns a configured region that Declare does not know of. Two regions of
+// one name over one backend share what they store, as two processes do.
+//
+// The error wraps [ErrConfig] and names everything that is wrong with cfg.
+func New(name string, cfg Config) (*Region, error) {
+	r := named(name)
+	if err := r.Configure(cfg); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func named(name string) *Region {
+	return &Region{name: name, invalid: checkName(name)}
+}
+
+// checkName keeps the names of regions readable and, above all, free of the colon
+// that separates them from keys.
+func checkName(name string) error {
+	const longest = 128
+	if name == "" || len(name) > longest {
+		return fmt.Errorf("%w: a region's name has 1 to %d bytes, not %d", ErrConfig, longest, len(name))
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '_', c == '-', c == '.', c == '/':
+		default:
+			return fmt.Errorf("%w: a region's name has only letters, digits, and _ - . / in it, not %q", ErrConfig, c)
+		}
+	}
+	return nil
+}
+
+// Name returns the name that the region was made with.
+func (r *Region) Name() string { return r.name }
+
+// Configure makes the region usable. It returns [ErrAlreadyConfigured] if it is
+// already, and an error that wraps [ErrConfig] and names everything that is wrong
+// with cfg. A region that has been closed can be configured again.
+func (r *Region) Configure(cfg Config) error {
+	r.change.Lock()
+	defer r.change.Unlock()
+	if r.state.Load() != nil {
+		return r.fail(ErrAlreadyConfigured)
+	}
+	next, err := r.open(cfg)
+	if err != nil {
+		return err
+	}
+	r.state.Store(next)
+	r.closed.Store(false)
+	return nil
+}
+
+// Reconfigure replaces the configuration of a region that is in use. Calls that
+// are under way end on the old configuration, for which Reconfigure waits as
+// Close does; later calls use the new one. Nothing is copied from the old
+// backend.
+//
+// It returns what Configure returns for a bad cfg, and then changes nothing;
+// [ErrNotConfigured] if there is nothing to replace; and what Close returns if
+// the old configuration could not be put away in time: the new one is in use by
+// then.
+func (r *Region) Reconfigure(cfg Config) error {
+	r.change.Lock()
+	defer r.change.Unlock()
+	old := r.state.Load()
+	if old == nil {
+		return r.notUsable()
+	}
+	next, err := r.open(cfg)
+	if err != nil {
+		return err
+	}
+	r.state.Store(next)
+	if err := old.close(); err != nil {
+		return r.fail(err)
+	}
+	return nil
+}
+
+// Close ends the use of the region. It lets calls and creations that are under
+// way finish for Config.CloseTimeout, then cancels them, and closes the backend
+// if no other region uses it. Later calls return [ErrClosed]. Closing a region
+// that is not configured does nothing.
+//
+// The error tells of creators that did not return even when their context had
+// ended, whose goroutines therefore live on, and of a backend that failed to
+// close.
+func (r *Region) Close() error {
+	r.change.Lock()
+	defer r.change.Unlock()
+	old := r.state.Load()
+	if old == nil {
+		return nil
+	}
+	r.closed.Store(true)
+	r.state.Store(nil)
+	if err := old.close(); err != nil {
+		return r.fail(err)
+	}
+	return nil
+}
+
+// open makes a state out of a configuration.
+func (r *Region) open(cfg Config) (*state, error) {
+	if r.invalid != nil {
+		return nil, r.fail(r.invalid)
+	}
+	cfg, err := cfg.settled()
+	if err != nil {
+		return nil, r.fail(err)
+	}
+	next, err := newState(r, cfg)
+	if err != nil {
+		return nil, r.fail(err)
+	}
+	return next, nil
+}
+
+// notUsable says why the region has no state.
+func (r *Region) notUsable() error {
+	switch {
+	case r == nil:
+		return fmt.Errorf("a nil region: %w", ErrNotConfigured)
+	case r.invalid != nil:
+		return r.fail(r.invalid)
+	case r.closed.Load():
+		return r.fail(ErrClosed)
+	default:
+		return r.fail(ErrNotConfigured)
+	}
+}
+
+// enter returns the current state, which stays open until its leave is called.
+func (r *Region) enter() (*state, error) {
+	if r == nil {
+		return nil, r.notUsable()
+	}
+	for {
+		st := r.state.Load()
+		if st == nil {
+			return nil, r.notUsable()
+		}
+		if st.calls.enter() {
+			return st, nil
+		}
+		// It was replaced between the two lines above; the next look finds
+		// another one or none.
+	}
+}
+
+// bounded returns ctx with an end of its own for callers who have set none, so
+// that no call hangs.
+func (st *state) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if st.MaxWait == Forever {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, st.MaxWait, st.waited)
+}
+
+// settleTime bounds what has to be done after a creation whatever becomes of its
+// callers: storing the value and giving back the leases.
+const settleTime = 5 * time.Second

@@ -1,0 +1,219 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/flight"
+)
+
+// state is one configuration of a region in use. What stands here is decided once,
+// when the region is configured, so that calls do not have to.
+type state struct {
+	Config // settled; Backend is the user's, without its proxies
+
+	region  *Region
+	backend backend.Backend // with its proxies
+	bytes   bool            // the backend keeps bytes
+	guards  []backend.Guard // the region's own
+	now     func() time.Time
+	waited  error // the cause of a call's context after MaxWait
+
+	// For a backend in this process that no proxy hides: hits are read and
+	// stamps compared without asking for them.
+	local backend.Local
+	live  *backend.LiveStamps
+
+	// The ages, in a form that can be compared without special cases.
+	fresh int64 // Expiration, in nanoseconds
+	stale int64 // StaleFor, in nanoseconds
+
+	flights   flight.Group[outcome]
+	calls     gate // calls and creations under way
+	creators  gate // creators that have not returned, wanted or not
+	creations context.Context
+	cancel    context.CancelCauseFunc // ends creations
+}
+
+// newState opens a state. It takes a share in the backend.
+func newState(r *Region, cfg Config) (*state, error) {
+	st := &state{
+		Config:  cfg,
+		region:  r,
+		backend: cfg.Backend,
+		guards:  []backend.Guard{{Region: r.name}},
+		now:     time.Now,
+		waited:  fmt.Errorf("%w (%v)", ErrMaxWait, cfg.MaxWait),
+		fresh:   ageLimit(cfg.Expiration),
+		stale:   ageLimit(cfg.StaleFor),
+	}
+	for i := len(cfg.Wrap) - 1; i >= 0; i-- {
+		st.backend = cfg.Wrap[i](st.backend)
+		if st.backend == nil {
+			return nil, fmt.Errorf("%w: Wrap[%d] returned nil", ErrConfig, i)
+		}
+	}
+	st.bytes = st.backend.Bytes()
+	if local, ok := st.backend.(backend.Local); ok && !st.bytes {
+		st.local, st.live = local, local.Live(st.guards[0])
+	}
+	if clock, ok := cfg.Backend.(backend.Clock); ok {
+		st.now = clock.Now
+	}
+	st.creations, st.cancel = context.WithCancelCause(context.Background())
+	shares.take(cfg.Backend)
+	return st, nil
+}
+
+// ageLimit turns an expiration or a StaleFor into the greatest age in nanoseconds
+// that it allows.
+func ageLimit(d time.Duration) int64 {
+	switch d {
+	case Forever:
+		return math.MaxInt64
+	case NoStale:
+		return 0
+	}
+	return int64(d)
+}
+
+// ttl returns how long a backend has to keep a value of this expiration: until it
+// is dead. Zero means for ever.
+func (st *state) ttl(expiration time.Duration) time.Duration {
+	limit := ageLimit(expiration)
+	if limit > math.MaxInt64-st.stale || st.stale == math.MaxInt64 {
+		return 0
+	}
+	return time.Duration(limit + st.stale)
+}
+
+func (st *state) leave() { st.calls.leave() }
+
+// close lets the calls that are under way end, cancels what is left after
+// CloseTimeout, and gives up the share in the backend.
+func (st *state) close() error {
+	var errs []error
+	idle := st.calls.close()
+	if !await(idle, st.CloseTimeout) {
+		st.cancel(ErrClosed)
+		await(idle, settleTime)
+	}
+	st.cancel(ErrClosed)
+	// A creator whose callers have gone may still be at work.
+	if !await(st.creators.close(), settleTime) {
+		errs = append(errs, fmt.Errorf("%d creators ignore that their context has ended, and still run", st.creators.count()))
+	}
+	if last := shares.drop(st.Backend); last && !st.KeepBackendOpen {
+		if err := st.backend.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the backend: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// await waits for done to be closed, for d at most, and reports whether it was.
+func await(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// gate counts what is inside and can be closed against newcomers. A
+// sync.WaitGroup cannot: its Add may not run beside its Wait.
+type gate struct {
+	mu     sync.Mutex
+	inside int
+	shut   bool
+	empty  chan struct{} // made by close, closed when nobody is inside
+	left   bool          // empty is closed
+}
+
+// enter reports whether the gate is still open, and then counts one in.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	g.inside++
+	return true
+}
+
+// join counts one in who was let in by somebody inside: also through a shut gate.
+func (g *gate) join() {
+	g.mu.Lock()
+	g.inside++
+	g.mu.Unlock()
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	g.tell()
+}
+
+// close shuts the gate and returns a channel that is closed when everybody has
+// left. It is called once.
+func (g *gate) close() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+	g.empty = make(chan struct{})
+	g.tell()
+	return g.empty
+}
+
+// tell closes empty when it is time, once: somebody may still join later.
+func (g *gate) tell() {
+	if g.shut && g.inside == 0 && !g.left {
+		g.left = true
+		close(g.empty)
+	}
+}
+
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inside
+}
+
+// shares counts the configurations that use each backend, because the last one
+// closes it.
+var shares shareCount
+
+type shareCount struct {
+	mu sync.Mutex
+	of map[backend.Backend]int
+}
+
+func (s *shareCount) take(b backend.Backend) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = make(map[backend.Backend]int)
+	}
+	s.of[b]++
+}
+
+// drop reports whether it was the last share.
+func (s *shareCount) drop(b backend.Backend) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of[b]--
+	if s.of[b] > 0 {
+		return false
+	}
+	delete(s.of, b)
+	return true
+}
