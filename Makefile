@@ -1,0 +1,44 @@
+# make test    everything that has to pass: formatting, vet, staticcheck, all tests with the race detector
+# make bench   the hit path beside its rivals, as ratios
+# make fuzz    each fuzz target for a while
+#
+# Needed: Go 1.26 and make. What else a target needs (see .ci/need) it installs
+# with apt-get where it may, and otherwise says so in one line.
+
+SHELL := /bin/bash
+MODULES := . examples bench
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+FUZZTIME ?= 30s
+BENCHCOUNT ?= 6
+
+.PHONY: test format vet unit bench fuzz
+
+test: format vet unit
+
+format:
+	@bad=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')); \
+	if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+
+vet:
+	@for m in $(MODULES); do \
+		echo "vet and staticcheck in $$m"; \
+		(cd $$m && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; \
+	done
+
+unit:
+	@bash .ci/need gcc
+	@for m in $(MODULES); do \
+		echo "tests in $$m"; \
+		(cd $$m && CGO_ENABLED=1 go test -race ./...) || exit 1; \
+	done
+
+bench:
+	@cd bench && go test -run '^$$' -bench . -count $(BENCHCOUNT) ./... | tee results.txt >/dev/null && go run ./ratios results.txt
+
+fuzz:
+	@for p in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
