@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -102,6 +103,18 @@ func TestEndOfData(t *testing.T) {
 		if err := cbor.New().Decode(append(data[:len(data):len(data)], byte(extra)), &got); err == nil {
 			t.Errorf("a trailing %#x was not noticed", extra)
 		}
+	}
+}
+
+// What Append never writes is not guessed at.
+func TestBytesOfOthers(t *testing.T) {
+	var v any
+	if err := cbor.New().Decode([]byte("\x9f\x01\xff"), &v); err == nil {
+		t.Errorf("a list of indefinite length was read as %v", v)
+	}
+	var field inner
+	if err := cbor.New().Decode([]byte("\xa1\x62id\x07"), &field); err != nil || field.ID != 0 {
+		t.Errorf("the field id was read as ID = %d, %v", field.ID, err)
 	}
 }
 
@@ -249,12 +262,17 @@ func BenchmarkAppend(b *testing.B) {
 		Name string
 		Tags []string
 	}
+	document := map[string]any{}
+	for i := range 1000 {
+		document[strconv.Itoa(i)] = []any{i, "text", true, nil}
+	}
 	for name, v := range map[string]any{
+		"any":    &document,
 		"static": &static{1, "name", []string{"a", "b"}},
 		"walked": &record{ID: 1, Name: "name", Tags: []string{"a", "b"}, Times: map[string]time.Time{"now": now}, Any: "s", Nested: &record{}},
 	} {
 		b.Run(name, func(b *testing.B) {
-			buf := make([]byte, 0, 4096)
+			buf := make([]byte, 0, 1<<16)
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := cbor.New().Append(buf, v); err != nil {

@@ -22,7 +22,6 @@ var (
 		TimeTag:       cbor.EncTagRequired,
 		TextMarshaler: cbor.TextMarshalerTextString,
 		BigIntConvert: cbor.BigIntConvertNone, // so that a *big.Int in an interface stays one
-		IndefLength:   cbor.IndefLengthForbidden,
 	}.UserBufferEncMode())
 
 	decMode = must(decOptions.DecMode())

@@ -110,14 +110,14 @@ func (b *builder) fill(p *plan) {
 	case t.Kind() == reflect.Pointer:
 		b.fillPointer(p)
 	case t == tagType:
-		p.shape, p.look, p.odd = foreign, true, true
+		p.shape = foreign
 		p.fields = []step{{path: []int{1}, plan: b.plan(anyType)}}
 	case t == timeType:
 		p.shape, p.look = clock, true
 	case methodOf(t) != nil:
 		p.refusal = refusalOfMethods(t)
 		if methodOf(t).name == "MarshalCBOR" {
-			p.shape, p.look, p.odd = foreign, true, true
+			p.shape, p.look = foreign, true
 		}
 	default:
 		p.refusal = refusalOfMethods(t)

@@ -10,7 +10,7 @@ import (
 // fillRecord finds the fields of a struct that the library encodes, those of
 // embedded structs among them.
 func (b *builder) fillRecord(p *plan) {
-	found := b.collect(p, p.typ, nil, nil)
+	found := b.collect(p, p.typ, nil, []reflect.Type{p.typ})
 	if found.stored == 0 && found.hidden > 0 && p.refusal == "" {
 		p.refusal = fmt.Sprintf("%v has only unexported fields, which cannot be stored; "+
 			"export them or give it MarshalBinary and UnmarshalBinary", p.typ)
@@ -24,7 +24,7 @@ type tally struct {
 }
 
 // collect appends the fields of t, which stands at path in p, to p. Embedding
-// holds the structs on the way to t.
+// holds the structs from p to t.
 func (b *builder) collect(p *plan, t reflect.Type, path []int, embedding []reflect.Type) (found tally) {
 	refuse := func(f reflect.StructField, format string, args ...any) {
 		if p.refusal == "" {
@@ -57,7 +57,7 @@ func (b *builder) collect(p *plan, t reflect.Type, path []int, embedding []refle
 			if f.Type.Kind() == reflect.Pointer && !f.IsExported() {
 				refuse(f, "is an embedded pointer to an unexported struct, which cannot be decoded")
 			}
-			if slices.Contains(embedding, embedded) || embedded == p.typ {
+			if slices.Contains(embedding, embedded) {
 				continue // as the library does
 			}
 			within := b.collect(p, embedded, at(path, i), append(embedding, embedded))

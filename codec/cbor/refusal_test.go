@@ -76,7 +76,13 @@ type (
 		A int `cbor:"1,keyasint"`
 	}
 	stringer struct{ S fmt.Stringer }
-	text     string
+
+	Loop struct { // exported, because it is embedded by pointer
+		*Loop
+		A int
+	}
+	Moments struct{ At time.Time }
+	text    string
 )
 
 func (onlyText) MarshalText() ([]byte, error)     { return []byte("text"), nil }
@@ -94,9 +100,11 @@ func (e *ownEvent) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-func nested(n int) []any {
-	v := []any{}
-	for range n - 1 {
+func nested(n int) any { return within(n-1, []any{}) }
+
+// within returns v within n slices.
+func within(n int, v any) any {
+	for range n {
 		v = []any{v}
 	}
 	return v
@@ -111,30 +119,36 @@ func TestSilentLossIsRefused(t *testing.T) {
 		v    any
 		want string
 	}{
-		"unexported fields":         {hidden{1}, "cbor_test.hidden has only unexported fields"},
-		"unexported fields below":   {holdsHidden{}, "cbor_test.hidden has only unexported fields"},
-		"unexported fields in any":  {[]any{hidden{}}, "cbor_test.hidden has only unexported fields"},
-		"an error in any":           {[]any{io.EOF}, "errors.errorString has only unexported fields"},
-		"a mutex":                   {struct{ Mu sync.Mutex }{}, "sync.Mutex has only unexported fields"},
-		"a location":                {struct{ L *time.Location }{}, "time.Location has only unexported fields"},
-		"an embedded pointer":       {byPointer{&inner{1}}, "embedded pointer to an unexported struct"},
-		"a field hidden from JSON":  {secretive{}, `Hash is hidden by its tag json:"-"; add cbor:"Hash"`},
-		"text without a way back":   {onlyText{}, "onlyText has MarshalText but no"},
-		"binary without a way back": {onlyBinary{}, "onlyBinary has MarshalBinary but no"},
-		"CBOR without a way back":   {onlyCBOR{}, "onlyCBOR has MarshalCBOR but no"},
-		"a reader of text":          {readsText(""), "readsText has a method that decodes it but none that encodes it"},
-		"a reader of bytes":         {readsBytes{}, "readsBytes has a method that decodes it but none that encodes it"},
-		"a reader of CBOR":          {readsCBOR{}, "readsCBOR has a method that decodes it but none that encodes it"},
-		"a promoted method":         {event{Name: "n"}, "encoded by the MarshalBinary of a type that it embeds"},
+		"unexported fields":          {hidden{1}, "cbor_test.hidden has only unexported fields"},
+		"unexported fields below":    {holdsHidden{}, "cbor_test.hidden has only unexported fields"},
+		"unexported fields in any":   {[]any{hidden{}}, "cbor_test.hidden has only unexported fields"},
+		"unexported fields embedded": {struct{ hidden }{}, "has only unexported fields"},
+		"an error in any":            {[]any{io.EOF}, "errors.errorString has only unexported fields"},
+		"a mutex":                    {struct{ Mu sync.Mutex }{}, "sync.Mutex has only unexported fields"},
+		"a location":                 {struct{ L *time.Location }{}, "time.Location has only unexported fields"},
+		"an embedded pointer":        {byPointer{&inner{1}}, "embedded pointer to an unexported struct"},
+		"a field hidden from JSON":   {secretive{}, `Hash is hidden by its tag json:"-"; add cbor:"Hash"`},
+		"text without a way back":    {onlyText{}, "onlyText has MarshalText but no"},
+		"binary without a way back":  {onlyBinary{}, "onlyBinary has MarshalBinary but no"},
+		"CBOR without a way back":    {onlyCBOR{}, "onlyCBOR has MarshalCBOR but no"},
+		"a reader of text":           {readsText(""), "readsText has a method that decodes it but none that encodes it"},
+		"a reader of bytes":          {readsBytes{}, "readsBytes has a method that decodes it but none that encodes it"},
+		"a reader of CBOR":           {readsCBOR{}, "readsCBOR has a method that decodes it but none that encodes it"},
+		"a promoted method":          {event{Name: "n"}, "encoded by the MarshalBinary of a type that it embeds"},
 		"a promoted pointer method": {struct {
 			*big.Int
+			Name string
+		}{}, "encoded by the MarshalText of a type that it embeds"},
+		"a method of a pointer": {&struct {
+			big.Int
 			Name string
 		}{}, "encoded by the MarshalText of a type that it embeds"},
 		"an unused method":           {ambiguous{}, "the methods of time.Time are not used"},
 		"the year 10,000":            {time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), "year 10000"},
 		"a year before 0":            {namedEvent{At: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)}, "year -1"},
 		"an offset with seconds":     {[]time.Time{{}, time.Date(1900, 1, 1, 0, 0, 0, 0, amsterdam)}, "1172 seconds from UTC"},
-		"an offset of days":          {map[string]any{"": time.Date(2000, 1, 1, 0, 0, 0, 0, time.FixedZone("", 100000))}, "100000 seconds"},
+		"an offset of days":          {map[string]any{"": time.Date(2000, 1, 1, 0, 0, 0, 0, time.FixedZone("", 86400))}, "86400 seconds"},
+		"an offset of days west":     {time.Date(2000, 1, 1, 0, 0, 0, 0, time.FixedZone("", -86400)), "-86400 seconds"},
 		"a time as a key":            {map[time.Time]int{time.Date(1900, 1, 1, 0, 0, 0, 0, amsterdam): 1}, "1172 seconds"},
 		"a time promoted":            {struct{ namedEvent }{namedEvent{At: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)}}, "year -1"},
 		"a pointer to the zero time": {struct{ Deleted *time.Time }{&zero}, "a *time.Time that is not nil"},
@@ -150,6 +164,9 @@ func TestSilentLossIsRefused(t *testing.T) {
 		"a tag with other content":   {[]any{fxcbor.Tag{Number: 0, Content: 1}}, "could not be decoded again"},
 		"a tag around hidden fields": {fxcbor.Tag{Number: 5, Content: hidden{}}, "cbor_test.hidden has only"},
 		"levels":                     {nested(1025), "deeper than 1024 levels"},
+		"levels below any":           {within(1022, [][][]int{{{1}}}), "could not be decoded again"},
+		"levels of raw CBOR":         {[]fxcbor.RawMessage{fxcbor.RawMessage(strings.Repeat("\x81", 1024) + "\x01")}, "could not be decoded again"},
+		"indefinite lengths":         {fxcbor.RawMessage("\x9f\xff"), "indefinite-length"},
 		"levels of a tag":            {[]any{nested(1000), fxcbor.RawMessage(strings.Repeat("\x81", 1024) + "\x01")}, "could not be decoded again"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,11 +184,38 @@ func TestSilentLossIsRefused(t *testing.T) {
 // Their neighbours, which lose nothing.
 func TestWhatIsNotLostIsStored(t *testing.T) {
 	for name, v := range map[string]any{
-		"an empty struct":          struct{}{},
-		"a struct of empty ones":   marker{},
-		"fields with cbor tags":    candid{Name: "n"},
-		"fields hidden within":     entity{Name: "n"},
-		"blank fields":             blanks{A: 1},
+		"an empty struct":        struct{}{},
+		"a struct of empty ones": marker{},
+		"fields with cbor tags":  candid{Name: "n"},
+		"fields hidden within":   entity{Name: "n"},
+		"blank fields":           blanks{A: 1},
+		"only blank fields":      struct{ _ int }{},
+		"nothing hidden from JSON": struct {
+			A int
+			B struct{} `json:"-"`
+		}{A: 1},
+		"a field left out beside time": struct {
+			time.Time
+			Note string `cbor:"-"`
+		}{Time: time.Now()},
+		"hidden beside embedded": struct {
+			inner
+			x int
+		}{inner{1}, 0},
+		"nothing beside time": struct {
+			time.Time
+			X struct{}
+		}{Time: time.Now()},
+		"an embedded recursion": struct{ Loop }{Loop{&Loop{}, 1}},
+		"a nil embedded pointer": struct {
+			*Moments
+			A int
+		}{nil, 1},
+		"a full embedded pointer": struct {
+			*Moments
+			A int
+		}{&Moments{time.Now()}, 1},
+		"a zero time anywhere":     namedEvent{At: time.Time{}.In(time.FixedZone("LMT", 1172))},
 		"an embedded struct":       struct{ inner }{inner{1}},
 		"a number that reads text": level(1),
 		"a type that is only time": moment{time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
@@ -191,6 +235,7 @@ func TestWhatIsNotLostIsStored(t *testing.T) {
 		"a nil pointer":            (*time.Time)(nil),
 		"one pointer, many times":  func() []*inner { p := &inner{}; return []*inner{p, p, p} }(),
 		"one map, many times":      func() []any { m := map[string]any{}; return []any{m, []any{m}, m} }(),
+		"one deep pointer, twice":  func() any { p := chain(2); return within(200, map[string]any{"a": p, "b": []any{p, p}}) }(),
 		"a URL":                    &url.URL{Scheme: "https", Host: "example.org"},
 		"buffered bytes in any":    map[string]any{"b": []byte{1}, "t": time.Now()},
 	} {
@@ -258,9 +303,12 @@ func TestRefusedTypesAreNotDecodedEither(t *testing.T) {
 
 func TestErrorsOfMethodsAreKept(t *testing.T) {
 	var bad failing
-	_, err := cbor.New().Append(nil, []failing{bad})
+	got, err := cbor.New().Append([]byte("dst"), []failing{bad})
 	if !errors.Is(err, io.ErrClosedPipe) || !errors.Is(err, codec.ErrUnsupported) {
 		t.Errorf("%v, want both ErrClosedPipe and ErrUnsupported", err)
+	}
+	if string(got) != "dst" {
+		t.Errorf("dst became %q", got)
 	}
 	if err := cbor.New().Decode([]byte("\x41x"), &bad); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("%v, want ErrClosedPipe", err)

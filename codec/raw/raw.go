@@ -62,10 +62,10 @@ func appendBytes(dst, b []byte) []byte {
 // Decode implements [codec.Codec]. What into points to gets a copy of the bytes.
 func (values) Decode(data []byte, into any) error {
 	pointer := reflect.ValueOf(into)
-	if pointer.Kind() != reflect.Pointer || pointer.IsNil() {
+	if pointer.Kind() != reflect.Pointer {
 		return unsupported(into)
 	}
-	value := pointer.Elem()
+	value := pointer.Elem() // of a nil pointer this is no value
 	if value.Kind() != reflect.String && !isBytes(value) {
 		return unsupported(into)
 	}

@@ -55,7 +55,7 @@ var (
 	ErrVersion = errors.New("envelope: stored in a format that this release does not know")
 
 	// ErrCorrupt says that length or checksum do not fit: bytes were lost, added
-	// or changed.
+	// or changed. Of nothing at all it says that everything was lost.
 	ErrCorrupt = errors.New("envelope: corrupt, length or checksum do not fit")
 
 	// ErrOtherKey says that a sound value of another key was found.
