@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -44,6 +45,16 @@ func hammer(t *trial) {
 		}
 	}
 
+	// One that fails ends the others, who may wait for a lease that it still holds.
+	ctx, end := context.WithCancelCause(t.ctx)
+	defer end(nil)
+	failed := func(err error) {
+		if ctx.Err() == nil {
+			t.Error(err)
+			end(err)
+		}
+	}
+
 	var writers, others sync.WaitGroup
 	done := make(chan struct{})
 	loop := func(turn func(i int) error) {
@@ -55,7 +66,7 @@ func hammer(t *trial) {
 				default:
 				}
 				if err := turn(i); err != nil {
-					t.Error(err)
+					failed(err)
 					return
 				}
 			}
@@ -65,20 +76,20 @@ func hammer(t *trial) {
 		loop(func(turn int) error { // a creator
 			r := rows[(i+turn)%len(rows)]
 			floor := r.floor.Load()
-			grants, _, err := side.Acquire(t.ctx, []backend.Key{r.key}, []backend.Guard{region})
+			grants, _, err := side.Acquire(ctx, []backend.Key{r.key}, []backend.Guard{region})
 			if err != nil {
 				return err
 			}
 			lease := grants[0].Lease
 			if lease == nil {
-				return side.Wait(t.ctx, []backend.Key{r.key})
+				return side.Wait(ctx, []backend.Key{r.key})
 			}
 			check(r, floor, grants[0].Entry)
 			if turn%7 == 0 {
-				return lease.Release(t.ctx)
+				return lease.Release(ctx)
 			}
 			items := []backend.Item{{Key: r.key, Entry: t.entry(r.text(r.version.Load())), Lease: lease}}
-			if _, err := side.Set(t.ctx, items, nil); err != nil {
+			if _, err := side.Set(ctx, items, nil); err != nil {
 				return err
 			}
 			if err := items[0].Err; err != nil && !errors.Is(err, backend.ErrLeaseLost) {
@@ -92,14 +103,14 @@ func hammer(t *trial) {
 			for i, r := range rows {
 				floors[i], keys[i] = r.floor.Load(), r.key
 			}
-			entries, _, err := side.GetMulti(t.ctx, keys, nil)
+			entries, _, err := side.GetMulti(ctx, keys, nil)
 			if err != nil {
 				return err
 			}
 			for i, r := range rows {
 				check(r, floors[i], entries[i])
 			}
-			return side.Renew(t.ctx, []backend.Guard{region}, turn%2 == 0)
+			return side.Renew(ctx, []backend.Guard{region}, turn%2 == 0)
 		})
 	}
 	for i, r := range rows {
@@ -112,18 +123,18 @@ func hammer(t *trial) {
 				version := r.version.Add(1)
 				var err error
 				if turn%2 == 0 {
-					err = side.Delete(t.ctx, []backend.Key{r.key})
+					err = side.Delete(ctx, []backend.Key{r.key})
 				} else {
-					_, err = side.Set(t.ctx, []backend.Item{{Key: r.key, Entry: t.entry(r.text(version))}}, nil)
+					_, err = side.Set(ctx, []backend.Item{{Key: r.key, Entry: t.entry(r.text(version))}}, nil)
 				}
 				if err != nil {
-					t.Error(err)
+					failed(err)
 					return
 				}
 				r.floor.Store(version)
-				found, err := side.Get(t.ctx, r.key, nil)
+				found, err := side.Get(ctx, r.key, nil)
 				if err != nil {
-					t.Error(err)
+					failed(err)
 					return
 				}
 				check(r, version, found.Entry)

@@ -15,7 +15,11 @@ import (
 
 // patience is how long an event may take that has to happen. Only a failing test
 // ever waits that long; in a bubble it passes at once.
-const patience = 30 * time.Second
+const patience = 20 * time.Second
+
+// tooEarly is how many times Wait may return early: it is allowed, but whoever
+// calls it in a loop must not be kept busy.
+const tooEarly = 100_000
 
 // trial is one subtest: two sides of one shared backend, which are the same in a
 // suite started with Run.
@@ -243,7 +247,7 @@ func (t *trial) notLost(lease lock.Lease) {
 // obtain is what a rival does: it tries all of keys and waits until it is granted
 // one. Wait may return early, so it is called as often as it takes.
 func (t *trial) obtain(side backend.Backend, keys ...backend.Key) (got int, grant backend.Grant, err error) {
-	for {
+	for range tooEarly {
 		grants, _, err := side.Acquire(t.ctx, keys, nil)
 		if err != nil {
 			return 0, backend.Grant{}, err
@@ -267,6 +271,7 @@ func (t *trial) obtain(side backend.Backend, keys ...backend.Key) (got int, gran
 			return 0, backend.Grant{}, err
 		}
 	}
+	return 0, backend.Grant{}, errors.New("Wait returns again and again, while the lease is held")
 }
 
 // outcome is what a rival came back with.

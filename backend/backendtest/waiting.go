@@ -81,13 +81,13 @@ func waitObeysContext(t *trial) {
 		ctx, cancel := context.WithCancelCause(t.ctx)
 		done := make(chan error, 1)
 		go func() {
-			for {
-				// nil is an early return, which is allowed.
+			for range tooEarly {
 				if err := t.b.Wait(ctx, keys); err != nil {
 					done <- err
 					return
 				}
 			}
+			done <- errors.New("nil again and again, while the leases are held")
 		}()
 		t.settle()
 		cancel(gone)

@@ -97,7 +97,7 @@ func TestSizeOfIsBounded(t *testing.T) {
 func TestWeighSaturates(t *testing.T) {
 	item := &backend.Item{Entry: &backend.Entry{Value: ref(1)}}
 	for weight, want := range map[int]uint32{
-		math.MaxInt: math.MaxUint32, math.MinInt: overhead, math.MaxUint32: math.MaxUint32, 0: overhead, 44: overhead + 44,
+		math.MaxInt: math.MaxUint32, math.MinInt: overhead, math.MaxUint32: math.MaxUint32, 0: overhead, -100: overhead, 44: overhead + 44,
 	} {
 		b := &Backend{config: Config{MaxBytes: 1, Weigh: func(any) int { return weight }}}
 		if got, err := b.weigh(item); got != want || err != nil {

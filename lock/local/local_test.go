@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -44,7 +47,9 @@ func TestFinishEndsTheLease(t *testing.T) {
 	l := local.New()
 	lease := acquire(t, l, "key")
 	waited := make(chan error, 1)
-	go func() { waited <- l.Wait(t.Context(), "key") }()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go func() { waited <- l.Wait(ctx, "key") }()
 	ran := 0
 	if !l.Finish(lease, func() { ran++ }) || ran != 1 {
 		t.Fatalf("Finish of a held lease ran publish %d times, want once and true", ran)
@@ -105,6 +110,30 @@ func TestFinishTakesWrappedLeases(t *testing.T) {
 	l := local.New()
 	if !l.Finish(wrapped{acquire(t, l, "key")}, func() {}) {
 		t.Fatal("Finish refused the lease because a proxy has wrapped it")
+	}
+}
+
+func TestNobodyComesBetweenFinishAndItsPublication(t *testing.T) {
+	l := local.New()
+	var changed, granted atomic.Bool
+	var rivals sync.WaitGroup
+	l.Finish(acquire(t, l, "key"), func() {
+		rivals.Go(func() { l.Supersede("key", func() { changed.Store(true) }) })
+		rivals.Go(func() {
+			if _, err := l.TryAcquire(context.Background(), "key"); err == nil {
+				granted.Store(true)
+			}
+		})
+		for range 10_000 {
+			runtime.Gosched()
+		}
+		if changed.Load() || granted.Load() {
+			t.Errorf("while publish ran: the lease was superseded = %v, granted = %v", changed.Load(), granted.Load())
+		}
+	})
+	rivals.Wait()
+	if !changed.Load() {
+		t.Error("a change that came meanwhile did not run afterwards")
 	}
 }
 

@@ -72,6 +72,24 @@ func TestWaitLeavesNothing(t *testing.T) {
 	})
 }
 
+// TestCloseTellsWaiters asks for more than the suite can, which has to allow that
+// Wait returns early and says ErrClosed only when it is called again.
+func TestCloseTellsWaiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New()
+		if _, err := l.TryAcquire(t.Context(), "key"); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- l.Wait(t.Context(), "key") }()
+		synctest.Wait()
+		l.Close()
+		if err := <-done; !errors.Is(err, lock.ErrClosed) {
+			t.Errorf("Wait = %v when the Locker was closed, want lock.ErrClosed", err)
+		}
+	})
+}
+
 func TestBurstGivesMemoryBack(t *testing.T) {
 	l := New()
 	defer l.Close()
