@@ -117,25 +117,25 @@ type Entry struct {
 	// nil for a value that stands for "not found".
 	Value any
 
-	// Data is the value encoded, with everything below inside it, for backends
-	// that keep bytes. The fields below are then zero.
-	Data []byte
+	// Stamps are those of the region, captured before the creator began.
+	Stamps Stamps
 
 	// Created is when the creator returned.
 	Created time.Time
-
-	// Cost is how long the creator took; zero for a value given to Set.
-	Cost time.Duration
 
 	// Expiration is the value's own expiration; zero means that the reader's
 	// applies.
 	Expiration time.Duration
 
+	// Cost is how long the creator took; zero for a value given to Set.
+	Cost time.Duration
+
 	// NotFound marks the stored answer "there is no such value".
 	NotFound bool
 
-	// Stamps are those of the region, captured before the creator began.
-	Stamps Stamps
+	// Data is the value encoded, with everything above inside it, for backends
+	// that keep bytes. The fields above are then zero.
+	Data []byte
 }
 
 // Found is what a read of one key returned.
@@ -182,20 +182,26 @@ type Item struct {
 	Err error
 }
 
-// Local is an optional capability of backends that live in the process. A region
-// looks for it once, when it is configured, and then reads hits without copying
-// keys and compares stamps without asking for them. It changes nothing but the
-// speed: a proxy that hides it is as correct.
+// Local is an optional capability of backends that live in the process and keep Go
+// values. A region looks for it once, when it is configured, and then reads hits
+// without copying keys and compares stamps without asking for them. It changes
+// nothing but the speed: a proxy that hides it is as correct.
 type Local interface {
+	// In returns the view of one region.
+	In(region string) LocalRegion
+}
+
+// LocalRegion is what a [Local] backend offers for the keys of one region.
+type LocalRegion interface {
 	// Peek is Get of the entry alone. It returns nil for a miss and after Close.
-	Peek(key Key) *Entry
+	Peek(name string) *Entry
 
-	// PeekBytes is Peek with the key's name as bytes, which are not kept.
-	PeekBytes(region string, name []byte) *Entry
+	// PeekBytes is Peek with the name as bytes, which are not kept.
+	PeekBytes(name []byte) *Entry
 
-	// Live returns the cell that always holds the current stamps of guard. It
-	// returns the same cell for equal guards.
-	Live(guard Guard) *LiveStamps
+	// Live returns the cell that always holds the region's current stamps. Equal
+	// regions have the same cell.
+	Live() *LiveStamps
 }
 
 // Clock is an optional capability of backends whose server has a clock of its

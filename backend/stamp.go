@@ -54,6 +54,12 @@ func (l *LiveStamps) Load() Stamps {
 	return Stamps{}
 }
 
+// Are reports whether stamps are the current ones.
+func (l *LiveStamps) Are(stamps Stamps) bool {
+	current := l.current.Load()
+	return current != nil && *current == stamps
+}
+
 // Renew replaces the hard stamp or, when soft is true, the soft one.
 func (l *LiveStamps) Renew(soft bool) {
 	for {

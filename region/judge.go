@@ -3,6 +3,7 @@ package region
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
@@ -145,30 +146,30 @@ func (r *Region) peek(key string) any {
 	if st == nil || st.local == nil {
 		return nil
 	}
-	return st.good(st.local.Peek(backend.Key{Region: r.name, Name: key}))
+	return st.good(st.local.Peek(key))
 }
 
 // peekBytes is peek for a key that stands in a buffer.
 func (r *Region) peekBytes(key []byte) any {
-	if r == nil {
-		return nil
-	}
 	st := r.state.Load()
 	if st == nil || st.local == nil {
 		return nil
 	}
-	return st.good(st.local.PeekBytes(r.name, key))
+	return st.good(st.local.PeekBytes(key))
 }
 
+// good returns the value of a hit, or nil. A stored "not found" has no value.
 func (st *state) good(e *backend.Entry) any {
-	if e == nil || e.NotFound || e.Stamps != st.live.Load() {
+	if e == nil || !st.live.Are(e.Stamps) {
 		return nil
 	}
 	limit := st.fresh
 	if e.Expiration != 0 {
 		limit = ageLimit(e.Expiration)
 	}
-	if int64(time.Since(e.Created)) > limit {
+	// Reading the time is a third of a hit, so it is left out where nothing ever
+	// gets too old.
+	if limit != math.MaxInt64 && int64(time.Since(e.Created)) > limit {
 		return nil
 	}
 	return e.Value

@@ -26,7 +26,7 @@ type state struct {
 
 	// For a backend in this process that no proxy hides: hits are read and
 	// stamps compared without asking for them.
-	local backend.Local
+	local backend.LocalRegion
 	live  *backend.LiveStamps
 
 	// The ages, in a form that can be compared without special cases.
@@ -60,7 +60,8 @@ func newState(r *Region, cfg Config) (*state, error) {
 	}
 	st.bytes = st.backend.Bytes()
 	if local, ok := st.backend.(backend.Local); ok && !st.bytes {
-		st.local, st.live = local, local.Live(st.guards[0])
+		st.local = local.In(r.name)
+		st.live = st.local.Live()
 	}
 	if clock, ok := cfg.Backend.(backend.Clock); ok {
 		st.now = clock.Now

@@ -32,7 +32,7 @@ func BenchmarkHit(b *testing.B) {
 
 	m := memory.New(memory.Config{})
 	defer m.Close()
-	var local backend.Local = m
+	local := m.In("users")
 	full := make([]backend.Key, keys)
 	for i, name := range names {
 		full[i] = backend.Key{Region: "users", Name: string(name)}
@@ -61,8 +61,8 @@ func BenchmarkHit(b *testing.B) {
 	}{
 		{"otter", func(i uint16) bool { _, ok := precise.GetIfPresent(full[i].Name); return ok }},
 		{"otter with a coarse clock", func(i uint16) bool { _, ok := coarse.GetIfPresent(full[i].Name); return ok }},
-		{"Peek", func(i uint16) bool { return local.Peek(full[i]) != nil }},
-		{"PeekBytes", func(i uint16) bool { return local.PeekBytes("users", names[i]) != nil }},
+		{"Peek", func(i uint16) bool { return local.Peek(full[i].Name) != nil }},
+		{"PeekBytes", func(i uint16) bool { return local.PeekBytes(names[i]) != nil }},
 		{"Get", func(i uint16) bool {
 			found, err := m.Get(ctx, full[i], guards)
 			return err == nil && found.Entry != nil

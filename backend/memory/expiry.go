@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
-
-	"github.com/dogpile-go/dogpile/backend"
 )
 
 // resolution is how exact the clock is that a read looks at. Reading the time
@@ -16,14 +14,6 @@ const resolution = time.Second
 
 // forever is the lifetime that otter takes for no expiration.
 const forever = time.Duration(math.MaxInt64)
-
-// stored is what otter keeps for a key. It is kept by value, so that a hit
-// follows no pointer but the one to the entry it returns.
-type stored struct {
-	entry  *backend.Entry
-	ttl    time.Duration
-	weight uint32
-}
 
 // clock is the coarse clock that otter reads, and a precise one of the same scale
 // that writes are dated with.
@@ -46,7 +36,7 @@ func (c *clock) precise() int64 { return c.origin + int64(time.Since(c.started))
 // coarse clock is late, so counting the TTL from what it shows would end an entry
 // up to one resolution too early; what it is late is added. Seen by a coarse
 // clock later, the entry then lives for its TTL or up to one resolution longer.
-func (c *clock) lifetime(e otter.Entry[backend.Key, stored]) time.Duration {
+func (c *clock) lifetime(e otter.Entry[uint64, *stored]) time.Duration {
 	if e.Value.ttl == 0 {
 		return forever
 	}

@@ -10,8 +10,9 @@ package memory
 
 import (
 	"context"
+	"hash/maphash"
+	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/maypok86/otter/v2"
 
@@ -38,28 +39,30 @@ type Backend struct {
 	config Config
 	err    error // what is wrong with config
 	clock  *clock
+	seed   maphash.Seed
+	spaces sync.Map // region → *space
 
 	// entries is nil after Close, and if there is an err. A read so has to look
 	// at one word to see that the backend is open and where its entries are.
-	entries atomic.Pointer[otter.Cache[backend.Key, stored]]
+	entries atomic.Pointer[table]
 }
 
 // New returns an empty Backend. A mistake in config is kept: every operation
 // returns it, and so does Err, with which region.Configure finds it.
 func New(config Config) *Backend {
-	b := &Backend{core: inproc.New(), config: config, err: config.check()}
+	b := &Backend{core: inproc.New(), config: config, err: config.check(), seed: maphash.MakeSeed()}
 	if b.err != nil {
 		return b
 	}
 	clock := newClock()
-	options := &otter.Options[backend.Key, stored]{
+	options := &otter.Options[uint64, *stored]{
 		Clock:            clock.coarse,
 		ExpiryCalculator: otter.ExpiryWritingFunc(clock.lifetime),
 	}
 	switch {
 	case config.MaxBytes > 0:
 		options.MaximumWeight = uint64(config.MaxBytes)
-		options.Weigher = func(_ backend.Key, s stored) uint32 { return s.weight }
+		options.Weigher = func(_ uint64, s *stored) uint32 { return s.weight }
 	case config.MaxEntries > 0:
 		options.MaximumSize = config.MaxEntries
 	default:
@@ -89,7 +92,7 @@ func (b *Backend) Get(_ context.Context, key backend.Key, guards []backend.Guard
 	if err != nil {
 		return backend.Found{}, err
 	}
-	return backend.Found{Entry: lookUp(entries, key), Stamps: b.core.Stamps(guards)}, nil
+	return backend.Found{Entry: b.in(key.Region).lookUp(entries, key.Name), Stamps: b.core.Stamps(guards)}, nil
 }
 
 // GetMulti returns the entries of keys and the current stamps of guards.
@@ -100,7 +103,7 @@ func (b *Backend) GetMulti(_ context.Context, keys []backend.Key, guards []backe
 	}
 	found := make([]*backend.Entry, len(keys))
 	for i, key := range keys {
-		found[i] = lookUp(entries, key)
+		found[i] = b.in(key.Region).lookUp(entries, key.Name)
 	}
 	return found, b.core.Stamps(guards), nil
 }
@@ -112,7 +115,7 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	if err != nil {
 		return nil, nil, err
 	}
-	return b.core.Acquire(ctx, keys, guards, func(key backend.Key) *backend.Entry { return lookUp(entries, key) })
+	return b.core.Acquire(ctx, keys, guards, func(key backend.Key) *backend.Entry { return b.in(key.Region).lookUp(entries, key.Name) })
 }
 
 // Wait blocks while the leases of all keys are held. It returns the cause of ctx,
@@ -140,14 +143,15 @@ func (b *Backend) Set(_ context.Context, items []backend.Item, guards []backend.
 	return b.core.Stamps(guards), nil
 }
 
-func (b *Backend) put(entries *otter.Cache[backend.Key, stored], item *backend.Item) error {
+func (b *Backend) put(entries *table, item *backend.Item) error {
 	// Weighing may take long and may panic, so it is done before any lock is held.
 	weight, err := b.weigh(item)
 	if err != nil {
 		return err
 	}
+	space := b.in(item.Key.Region)
 	return b.core.Publish(item, func() {
-		entries.Set(item.Key, stored{item.Entry, item.TTL, weight})
+		entries.Set(space.hash(item.Key.Name), &stored{space, item.Key.Name, *item.Entry, item.TTL, weight})
 	})
 }
 
@@ -158,7 +162,8 @@ func (b *Backend) Delete(_ context.Context, keys []backend.Key) error {
 		return err
 	}
 	for _, key := range keys {
-		if err := b.core.Remove(key, func() { entries.Invalidate(key) }); err != nil {
+		number := b.in(key.Region).hash(key.Name)
+		if err := b.core.Remove(key, func() { entries.Invalidate(number) }); err != nil {
 			return err
 		}
 	}
@@ -182,27 +187,9 @@ func (b *Backend) Renew(_ context.Context, guards []backend.Guard, soft bool) er
 	return nil
 }
 
-// Peek returns the entry of key, or nil. It allocates nothing.
-func (b *Backend) Peek(key backend.Key) *backend.Entry {
-	entries := b.entries.Load()
-	if entries == nil {
-		return nil
-	}
-	return lookUp(entries, key)
-}
-
-// PeekBytes is Peek with the name as bytes, which it does not keep. It allocates
-// nothing.
-func (b *Backend) PeekBytes(region string, name []byte) *backend.Entry {
-	// The string is as changeable as name, which is fine for a key that is only
-	// hashed and compared: otter's GetIfPresent does no more with it. What its
-	// eviction policy records is the node of a hit, with the key that was stored.
-	return b.Peek(backend.Key{Region: region, Name: unsafe.String(unsafe.SliceData(name), len(name))})
-}
-
-// Live returns the cell of guard's stamps. It remains in memory as long as the
-// backend does; guards are expected to be few.
-func (b *Backend) Live(guard backend.Guard) *backend.LiveStamps { return b.core.Live(guard) }
+// In returns the view of one region. It remains in memory as long as the backend
+// does; regions are expected to be few.
+func (b *Backend) In(region string) backend.LocalRegion { return b.in(region) }
 
 // Close drops all entries, ends all leases and stops the goroutines. It returns
 // nil.
@@ -218,7 +205,7 @@ func (b *Backend) Close() error {
 }
 
 // open returns the entries, or why there are none.
-func (b *Backend) open() (*otter.Cache[backend.Key, stored], error) {
+func (b *Backend) open() (*table, error) {
 	if entries := b.entries.Load(); entries != nil {
 		return entries, nil
 	}
@@ -226,9 +213,4 @@ func (b *Backend) open() (*otter.Cache[backend.Key, stored], error) {
 		return nil, b.err
 	}
 	return nil, backend.ErrClosed
-}
-
-func lookUp(entries *otter.Cache[backend.Key, stored], key backend.Key) *backend.Entry {
-	s, _ := entries.GetIfPresent(key)
-	return s.entry
 }

@@ -76,7 +76,7 @@ func TestBadConfig(t *testing.T) {
 			}
 		}
 		refused()
-		if b.Bytes() != config.Copy || b.Peek(user("ann")) != nil || b.Live(backend.Guard{}) == nil {
+		if b.Bytes() != config.Copy || peek(b, user("ann")) != nil || b.In("users").Live() == nil {
 			t.Errorf("Bytes, Peek or Live of %+v", config)
 		}
 		if err := b.Close(); err != nil {
@@ -155,7 +155,7 @@ func fill(t *testing.T, b *memory.Backend, n int) (kept int) {
 	}
 	b.CleanUp()
 	for i := range n {
-		if b.Peek(user(fmt.Sprint(i))) != nil {
+		if peek(b, user(fmt.Sprint(i))) != nil {
 			kept++
 		}
 	}
@@ -195,10 +195,10 @@ func TestTooHeavy(t *testing.T) {
 		}
 	}
 	b.CleanUp()
-	if b.Peek(user("large")) != nil {
+	if peek(b, user("large")) != nil {
 		t.Error("an entry larger than MaxBytes is kept")
 	}
-	if b.Peek(user("small")) == nil {
+	if peek(b, user("small")) == nil {
 		t.Error("an entry larger than MaxBytes drove another one out")
 	}
 }
@@ -218,11 +218,11 @@ func TestTTLOnACoarseClock(t *testing.T) {
 				set(t, b, "ann", &value, ttl)
 			}
 			time.Sleep(ttl - 1)
-			if b.Peek(user("ann")) == nil {
+			if peek(b, user("ann")) == nil {
 				t.Errorf("phase %v: the entry is gone before its TTL of %v", phase, ttl)
 			}
 			time.Sleep(time.Second + 1)
-			if b.Peek(user("ann")) != nil {
+			if peek(b, user("ann")) != nil {
 				t.Errorf("phase %v: the entry is still there %v after its TTL", phase, time.Second)
 			}
 		})
@@ -273,7 +273,7 @@ func TestWeigh(t *testing.T) {
 		t.Errorf("Err after a panic in Weigh = %v, want one that tells of it", err)
 	}
 	for name, want := range map[string]bool{"value": true, "pointer": true, "not found": true, "bad": false} {
-		if got := b.Peek(user(name)) != nil; got != want {
+		if got := peek(b, user(name)) != nil; got != want {
 			t.Errorf("%q is stored = %v, want %v", name, got, want)
 		}
 	}
@@ -287,7 +287,7 @@ func TestPeekAllocatesNothing(t *testing.T) {
 	key, name, missing := user("ann"), []byte("ann"), []byte("bob")
 	var local backend.Local = b
 	if n := testing.AllocsPerRun(1000, func() {
-		if local.Peek(key) == nil || local.PeekBytes("users", name) == nil || local.PeekBytes("users", missing) != nil {
+		if local.In("users").Peek(key.Name) == nil || local.In("users").PeekBytes(name) == nil || local.In("users").PeekBytes(missing) != nil {
 			t.Error("Peek")
 		}
 	}); n != 0 {
@@ -308,17 +308,28 @@ func TestPeekKeepsNoBytes(t *testing.T) {
 	for turn := range 20_000 {
 		want := fmt.Sprint(turn % 200)
 		buf = append(buf[:0], want...)
-		if e := b.PeekBytes("users", buf); e != nil && *e.Value.(*string) != want {
+		if e := b.In("users").PeekBytes(buf); e != nil && *e.Value.(*string) != want {
 			t.Fatalf("PeekBytes(%q) = the entry of %q", want, *e.Value.(*string))
 		}
 		copy(buf, "########")
-		if b.PeekBytes("users", buf) != nil {
+		if b.In("users").PeekBytes(buf) != nil {
 			t.Fatal("a key that was never stored is found")
 		}
 		if turn%10 == 0 {
 			value := fmt.Sprint(turn % 200)
 			set(t, b, value, &value, time.Hour)
 		}
+	}
+}
+
+// TestCloseDuringSet closes the backend when Set has begun but stored nothing.
+func TestCloseDuringSet(t *testing.T) {
+	var b *memory.Backend
+	b = memory.New(memory.Config{MaxBytes: 1 << 20, Weigh: func(any) int { b.Close(); return 1 }})
+	value := "v"
+	items := []backend.Item{{Key: user("ann"), Entry: &backend.Entry{Value: &value}}}
+	if _, err := b.Set(t.Context(), items, nil); !errors.Is(err, backend.ErrClosed) {
+		t.Errorf("Set = %v, want backend.ErrClosed", err)
 	}
 }
 
@@ -355,9 +366,12 @@ func TestCloseUnderLoad(t *testing.T) {
 			}
 		}
 		for i := range 20 {
-			if b.Peek(user(fmt.Sprint(i))) != nil {
+			if peek(b, user(fmt.Sprint(i))) != nil {
 				t.Error("an entry is found after Close")
 			}
 		}
 	}
 }
+
+// peek reads an entry past all operations.
+func peek(b *memory.Backend, key backend.Key) *backend.Entry { return b.In(key.Region).Peek(key.Name) }

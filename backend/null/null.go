@@ -110,14 +110,10 @@ func (b *Backend) Renew(_ context.Context, guards []backend.Guard, soft bool) er
 	return nil
 }
 
-// Peek returns nil.
-func (b *Backend) Peek(backend.Key) *backend.Entry { return nil }
-
-// PeekBytes returns nil.
-func (b *Backend) PeekBytes(string, []byte) *backend.Entry { return nil }
-
-// Live returns the cell of guard's stamps.
-func (b *Backend) Live(guard backend.Guard) *backend.LiveStamps { return b.core.Live(guard) }
+// In returns the view of one region, in which nothing is ever found.
+func (b *Backend) In(region string) backend.LocalRegion {
+	return space{b.core.Live(backend.Guard{Region: region})}
+}
 
 // Close ends all leases and wakes all waiters. It returns nil.
 func (b *Backend) Close() error {
@@ -126,3 +122,10 @@ func (b *Backend) Close() error {
 }
 
 func nothing(backend.Key) *backend.Entry { return nil }
+
+// space is one region's share of nothing.
+type space struct{ live *backend.LiveStamps }
+
+func (space) Peek(string) *backend.Entry      { return nil }
+func (space) PeekBytes([]byte) *backend.Entry { return nil }
+func (s space) Live() *backend.LiveStamps     { return s.live }
