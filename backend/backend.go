@@ -66,7 +66,8 @@ type Backend interface {
 	Get(ctx context.Context, key Key, guards []Guard) (Found, error)
 
 	// GetMulti is Get for many keys in one round trip. Entries stand in the
-	// order of keys, nil for a miss.
+	// order of keys, nil for a miss; a key that stands there twice is answered
+	// twice.
 	GetMulti(ctx context.Context, keys []Key, guards []Guard) ([]*Entry, []Stamps, error)
 
 	// Acquire tries to take the lease of each key and re-reads the entries of
@@ -78,7 +79,7 @@ type Backend interface {
 	Acquire(ctx context.Context, keys []Key, guards []Guard) ([]Grant, []Stamps, error)
 
 	// Wait blocks until the lease of one of keys may be free, under the contract
-	// of [lock.Locker.Wait].
+	// of [lock.Locker.Wait]. After Close it returns [ErrClosed].
 	Wait(ctx context.Context, keys []Key) error
 
 	// Set stores items and then reads the stamps of guards, in one round trip.
@@ -87,8 +88,8 @@ type Backend interface {
 	// of its key. An item with one is stored only if that lease is still held,
 	// which ends it; otherwise the item's Err becomes [ErrLeaseLost] and nothing
 	// of it is stored. An item that could not be stored for another reason has
-	// that reason in Err. The error of Set itself says that the operation as a
-	// whole failed; the items' Err then say nothing.
+	// that reason in Err, and its lease is still held. The error of Set itself
+	// says that the operation as a whole failed; the items' Err then say nothing.
 	Set(ctx context.Context, items []Item, guards []Guard) ([]Stamps, error)
 
 	// Delete removes the entries of keys and voids their leases: a creation
@@ -105,8 +106,8 @@ type Backend interface {
 	// that begins anywhere sees the new stamp.
 	Renew(ctx context.Context, guards []Guard, soft bool) error
 
-	// Close releases what the backend holds and ends its leases. A second Close
-	// does nothing and returns nil.
+	// Close releases what the backend holds and ends the leases that it granted.
+	// A second Close does nothing and returns nil.
 	Close() error
 }
 
@@ -166,7 +167,8 @@ type Item struct {
 
 	// Entry is what is stored. It must not be changed afterwards. Nil stores
 	// nothing: an item with a Lease and no Entry only ends the lease and, like
-	// any other, says in Err whether it was held until then.
+	// any other, says in Err whether it was held until then; one without either
+	// only voids the lease of its key.
 	Entry *Entry
 
 	// TTL is how long the entry is kept at least, after which the backend may
@@ -194,10 +196,14 @@ type Local interface {
 // LocalRegion is what a [Local] backend offers for the keys of one region.
 type LocalRegion interface {
 	// Peek is Get of the entry alone. It returns nil for a miss and after Close.
-	Peek(name string) *Entry
+	//
+	// atMost is an upper bound of the time since Entry.Created that costs no look
+	// at the clock. It may be some seconds too high, and then the reader looks at
+	// the clock itself.
+	Peek(name string) (e *Entry, atMost time.Duration)
 
 	// PeekBytes is Peek with the name as bytes, which are not kept.
-	PeekBytes(name []byte) *Entry
+	PeekBytes(name []byte) (e *Entry, atMost time.Duration)
 
 	// Live returns the cell that always holds the region's current stamps. Equal
 	// regions have the same cell.

@@ -50,11 +50,11 @@ type Locker interface {
 
 	// Void ends the leases of keys, whoever holds them: their holders learn of
 	// it through Lost, waiters wake, and the next TryAcquire succeeds. A key
-	// without a lease is skipped.
+	// without a lease is skipped. It returns [ErrClosed] after Close.
 	Void(ctx context.Context, keys ...string) error
 
-	// Close ends every lease and wakes every waiter. A second Close does
-	// nothing and returns nil.
+	// Close ends every lease that this Locker granted and wakes every waiter.
+	// A second Close does nothing and returns nil.
 	Close() error
 }
 
@@ -69,11 +69,12 @@ type Lease interface {
 	Token() string
 
 	// Lost returns a channel that is closed when the lease is known to have
-	// ended without being released. It is never closed after Release.
+	// ended before its holder ended it: by Release, or by storing under it. It is
+	// never closed after that.
 	Lost() <-chan struct{}
 
-	// Release gives the lease back and wakes those who wait for it. Releasing a
-	// lease that has been lost or released is not an error and touches nobody
-	// else's lease.
+	// Release gives the lease back and wakes those who wait for it, if it can
+	// also when ctx has ended. Releasing a lease that has been lost or released is
+	// not an error and touches nobody else's lease.
 	Release(ctx context.Context) error
 }

@@ -3,7 +3,6 @@ package region
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
@@ -158,8 +157,9 @@ func (r *Region) peekBytes(key []byte) any {
 	return st.good(st.local.PeekBytes(key))
 }
 
-// good returns the value of a hit, or nil. A stored "not found" has no value.
-func (st *state) good(e *backend.Entry) any {
+// good returns the value of a hit that is at most so old, or nil. A stored "not
+// found" has no value.
+func (st *state) good(e *backend.Entry, atMost time.Duration) any {
 	if e == nil || !st.live.Are(e.Stamps) {
 		return nil
 	}
@@ -167,9 +167,9 @@ func (st *state) good(e *backend.Entry) any {
 	if e.Expiration != 0 {
 		limit = ageLimit(e.Expiration)
 	}
-	// Reading the time is a third of a hit, so it is left out where nothing ever
-	// gets too old.
-	if limit != math.MaxInt64 && int64(time.Since(e.Created)) > limit {
+	// Reading the time is a quarter of a hit, so it is left out until the end of
+	// the expiration is near.
+	if int64(atMost) > limit && int64(time.Since(e.Created)) > limit {
 		return nil
 	}
 	return e.Value

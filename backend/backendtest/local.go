@@ -1,6 +1,8 @@
 package backendtest
 
 import (
+	"time"
+
 	"github.com/dogpile-go/dogpile/backend"
 )
 
@@ -11,11 +13,16 @@ func localAgrees(t *trial) {
 	}
 	peek := func(key backend.Key, want string) {
 		t.Helper()
-		if got := says(local.In(key.Region).Peek(key.Name)); got != t.kept(want) {
+		e, atMost := local.In(key.Region).Peek(key.Name)
+		if got := says(e); got != t.kept(want) {
 			t.Fatalf("Peek(%s) = %q, want %q", brief(key), got, t.kept(want))
 		}
+		if e != nil && !e.Created.IsZero() && atMost < time.Since(e.Created) {
+			t.Fatalf("Peek(%s) is at most %v old, but was created %v ago", brief(key), atMost, time.Since(e.Created))
+		}
 		name := []byte(key.Name)
-		if got := says(local.In(key.Region).PeekBytes(name)); got != t.kept(want) {
+		e, _ = local.In(key.Region).PeekBytes(name)
+		if got := says(e); got != t.kept(want) {
 			t.Fatalf("PeekBytes(%s) = %q, want %q", brief(key), got, t.kept(want))
 		}
 		// The bytes are the caller's, who uses them for the next key.
@@ -26,7 +33,7 @@ func localAgrees(t *trial) {
 	for _, name := range names() {
 		peek(user(name), says(nil))
 	}
-	if local.In("users").PeekBytes(nil) != nil {
+	if e, _ := local.In("users").PeekBytes(nil); e != nil {
 		t.Error("PeekBytes of a nil name found something")
 	}
 	for _, name := range names() {
@@ -40,6 +47,20 @@ func localAgrees(t *trial) {
 	}
 	t.delete(t.a, user("a"))
 	peek(user("a"), says(nil))
+
+	// Ages are bounded from above, however old an entry is when it is stored.
+	for _, age := range []time.Duration{0, time.Minute, 1000 * time.Hour} {
+		old := t.entry("old")
+		old.Created = time.Now().Add(-age)
+		t.put(t.a, backend.Item{Key: user("old"), Entry: old})
+		if e, atMost := local.In("users").Peek("old"); e != nil && (atMost < age || atMost > age+time.Minute) {
+			t.Errorf("an entry of %v is at most %v old", age, atMost)
+		}
+	}
+	t.put(t.a, backend.Item{Key: user("old"), Entry: &backend.Entry{Value: new(string)}})
+	if e, atMost := local.In("users").Peek("old"); e != nil && atMost < 1000*time.Hour {
+		t.Errorf("an entry created at time zero is at most %v old", atMost)
+	}
 
 	guard := backend.Guard{Region: "users"}
 	cell := local.In("users").Live()
@@ -63,7 +84,9 @@ func localAgrees(t *trial) {
 	t.sameStamps("the cell", []backend.Stamps{cell.Load()}, t.current(t.a, guard))
 
 	t.closes(t.a)
-	if local.In("users").Peek("b") != nil || local.In("users").PeekBytes([]byte("b")) != nil {
+	after, _ := local.In("users").Peek("b")
+	bytes, _ := local.In("users").PeekBytes([]byte("b"))
+	if after != nil || bytes != nil {
 		t.Error("Peek found something after Close")
 	}
 }

@@ -61,8 +61,8 @@ func BenchmarkHit(b *testing.B) {
 	}{
 		{"otter", func(i uint16) bool { _, ok := precise.GetIfPresent(full[i].Name); return ok }},
 		{"otter with a coarse clock", func(i uint16) bool { _, ok := coarse.GetIfPresent(full[i].Name); return ok }},
-		{"Peek", func(i uint16) bool { return local.Peek(full[i].Name) != nil }},
-		{"PeekBytes", func(i uint16) bool { return local.PeekBytes(names[i]) != nil }},
+		{"Peek", func(i uint16) bool { e, _ := local.Peek(full[i].Name); return e != nil }},
+		{"PeekBytes", func(i uint16) bool { e, _ := local.PeekBytes(names[i]); return e != nil }},
 		{"Get", func(i uint16) bool {
 			found, err := m.Get(ctx, full[i], guards)
 			return err == nil && found.Entry != nil

@@ -32,6 +32,13 @@ func newClock() *clock {
 
 func (c *clock) precise() int64 { return c.origin + int64(time.Since(c.started)) }
 
+// of returns what the clock said at t. It goes back a hundred years at most, so
+// that differences of what it returns cannot overflow.
+func (c *clock) of(t time.Time) int64 {
+	const longest = 100 * 365 * 24 * time.Hour
+	return c.precise() - int64(min(time.Since(t), longest))
+}
+
 // lifetime tells otter after which time on the coarse clock an entry expires. The
 // coarse clock is late, so counting the TTL from what it shows would end an entry
 // up to one resolution too early; what it is late is added. Seen by a coarse

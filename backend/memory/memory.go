@@ -92,7 +92,7 @@ func (b *Backend) Get(_ context.Context, key backend.Key, guards []backend.Guard
 	if err != nil {
 		return backend.Found{}, err
 	}
-	return backend.Found{Entry: b.in(key.Region).lookUp(entries, key.Name), Stamps: b.core.Stamps(guards)}, nil
+	return backend.Found{Entry: b.read(entries, key), Stamps: b.core.Stamps(guards)}, nil
 }
 
 // GetMulti returns the entries of keys and the current stamps of guards.
@@ -103,7 +103,7 @@ func (b *Backend) GetMulti(_ context.Context, keys []backend.Key, guards []backe
 	}
 	found := make([]*backend.Entry, len(keys))
 	for i, key := range keys {
-		found[i] = b.in(key.Region).lookUp(entries, key.Name)
+		found[i] = b.read(entries, key)
 	}
 	return found, b.core.Stamps(guards), nil
 }
@@ -115,7 +115,7 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	if err != nil {
 		return nil, nil, err
 	}
-	return b.core.Acquire(ctx, keys, guards, func(key backend.Key) *backend.Entry { return b.in(key.Region).lookUp(entries, key.Name) })
+	return b.core.Acquire(ctx, keys, guards, func(key backend.Key) *backend.Entry { return b.read(entries, key) })
 }
 
 // Wait blocks while the leases of all keys are held. It returns the cause of ctx,
@@ -151,7 +151,7 @@ func (b *Backend) put(entries *table, item *backend.Item) error {
 	}
 	space := b.in(item.Key.Region)
 	return b.core.Publish(item, func() {
-		entries.Set(space.hash(item.Key.Name), &stored{space, item.Key.Name, *item.Entry, item.TTL, weight})
+		entries.Set(space.hash(item.Key.Name), &stored{space, item.Key.Name, *item.Entry, b.clock.of(item.Entry.Created), item.TTL, weight})
 	})
 }
 
@@ -213,4 +213,11 @@ func (b *Backend) open() (*table, error) {
 		return nil, b.err
 	}
 	return nil, backend.ErrClosed
+}
+
+func (b *Backend) read(entries *table, key backend.Key) *backend.Entry {
+	if found := b.in(key.Region).lookUp(entries, key.Name); found != nil {
+		return &found.entry
+	}
+	return nil
 }

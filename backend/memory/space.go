@@ -24,6 +24,7 @@ type stored struct {
 	space  *space
 	name   string
 	entry  backend.Entry
+	since  int64 // when it was created, on the coarse clock
 	ttl    time.Duration
 	weight uint32
 }
@@ -35,6 +36,7 @@ type space struct {
 	seed    maphash.Seed // the Backend's
 	salt    uint64       // differs from region to region
 	live    *backend.LiveStamps
+	clock   *otter.CoarseClock // the Backend's
 }
 
 // in returns the space of a region, making it the first time.
@@ -42,12 +44,16 @@ func (b *Backend) in(region string) *space {
 	if s, ok := b.spaces.Load(region); ok {
 		return s.(*space)
 	}
-	s, _ := b.spaces.LoadOrStore(region, &space{
+	made := &space{
 		backend: b,
 		seed:    b.seed,
 		salt:    maphash.String(b.seed, region),
 		live:    b.core.Live(backend.Guard{Region: region}),
-	})
+	}
+	if b.err == nil {
+		made.clock = b.clock.coarse
+	}
+	s, _ := b.spaces.LoadOrStore(region, made)
 	return s.(*space)
 }
 
@@ -57,26 +63,38 @@ func (b *Backend) in(region string) *space {
 // can choose such keys.
 func (s *space) hash(name string) uint64 { return s.salt + maphash.String(s.seed, name) }
 
-func (s *space) lookUp(entries *table, name string) *backend.Entry {
+func (s *space) lookUp(entries *table, name string) *stored {
 	found, ok := entries.GetIfPresent(s.hash(name))
 	if !ok || found.space != s || found.name != name {
 		return nil
 	}
-	return &found.entry
+	return found
 }
 
+// slack is added to an age that is read off the coarse clock, to make it an upper
+// bound: one resolution, because the clock may be about to tick, and the rest for
+// a process so busy that the tick is late. If a process is busier than that, or
+// has been stopped and goes on, a value may be taken for fresh for as much longer
+// as the tick is late; a caller who has read a precise clock and then has to wait
+// for a processor is no better off.
+const slack = resolution + 4*time.Second
+
 // Peek returns the entry of name, or nil. It allocates nothing.
-func (s *space) Peek(name string) *backend.Entry {
+func (s *space) Peek(name string) (e *backend.Entry, atMost time.Duration) {
 	entries := s.backend.entries.Load()
 	if entries == nil {
-		return nil
+		return nil, 0
 	}
-	return s.lookUp(entries, name)
+	found := s.lookUp(entries, name)
+	if found == nil {
+		return nil, 0
+	}
+	return &found.entry, time.Duration(s.clock.NowNano()-found.since) + slack
 }
 
 // PeekBytes is Peek with the name as bytes, which it does not keep. It allocates
 // nothing.
-func (s *space) PeekBytes(name []byte) *backend.Entry {
+func (s *space) PeekBytes(name []byte) (e *backend.Entry, atMost time.Duration) {
 	// The string is as changeable as name, which is fine for one that is only
 	// hashed and compared.
 	return s.Peek(unsafe.String(unsafe.SliceData(name), len(name)))

@@ -9,6 +9,7 @@ package null
 import (
 	"context"
 	"net/url"
+	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/inproc"
@@ -126,6 +127,6 @@ func nothing(backend.Key) *backend.Entry { return nil }
 // space is one region's share of nothing.
 type space struct{ live *backend.LiveStamps }
 
-func (space) Peek(string) *backend.Entry      { return nil }
-func (space) PeekBytes([]byte) *backend.Entry { return nil }
-func (s space) Live() *backend.LiveStamps     { return s.live }
+func (space) Peek(string) (*backend.Entry, time.Duration)      { return nil, 0 }
+func (space) PeekBytes([]byte) (*backend.Entry, time.Duration) { return nil, 0 }
+func (s space) Live() *backend.LiveStamps                      { return s.live }
