@@ -4,7 +4,7 @@
 //
 //	make bench                                            from the root: everything, and the table
 //	go test -run '^$' -bench Hit/who=otter_TTL            one contestant
-//	go test -run '^$' -bench . -count 6 | go run ./ratios
+//	go test -run '^$' -bench . -count 6 . | go run ./ratios
 //	go tool benchstat -col /who results.txt
 //
 // All numbers of one table come from one run. Every contestant answers through

@@ -271,7 +271,7 @@ func (t *trial) obtain(side backend.Backend, keys ...backend.Key) (got int, gran
 			return 0, backend.Grant{}, err
 		}
 	}
-	return 0, backend.Grant{}, errors.New("Wait returns again and again, while the lease is held")
+	return 0, backend.Grant{}, errors.New("again and again Wait returns while the lease is held")
 }
 
 // outcome is what a rival came back with.

@@ -328,3 +328,6 @@ func TestAppendExtendsDst(t *testing.T) {
 		}
 	}
 }
+
+// These fields matter by being there; nothing else reads them.
+var _, _, _ = hidden{}.id, marker{}.mu, entity{}.hidden

@@ -121,7 +121,7 @@ func (t *trial) obtain(l lock.Locker, keys ...string) (lock.Lease, error) {
 			return nil, err
 		}
 	}
-	return nil, errors.New("Wait returns again and again, while the lease is held")
+	return nil, errors.New("again and again Wait returns while the lease is held")
 }
 
 // outcome is what a goroutine of a test came back with.
