@@ -154,6 +154,16 @@ func TestBadWrappingsAreErrorsAtTheFirstCall(t *testing.T) {
 				_, err := region.Cached(r, load1, region.Namespace("ci"), region.CacheIf(func(int) bool { return true }))(ctx, 1)
 				return err
 			},
+			"empty Namespace":    func() error { _, err := region.Cached(r, load1, region.Namespace(""))(ctx, 1); return err },
+			"WithKey of nothing": func() error { _, err := region.Cached(r, load1, region.WithKey(nil))(ctx, 1); return err },
+			"CacheIf of nothing": func() error {
+				_, err := region.GetOrCreate(ctx, r, "k", counting().create, region.CacheIf[string](nil))
+				return err
+			},
+			"WithExpirationFunc of nothing": func() error {
+				_, err := region.GetOrCreate(ctx, r, "k", counting().create, region.WithExpirationFunc(nil))
+				return err
+			},
 			"nil option": func() error { _, err := region.Cached(r, load1, nil)(ctx, 1); return err },
 			"unconfigured": func() error {
 				_, err := region.Cached(region.Declare("cached-unconfigured"), load1)(ctx, 1)

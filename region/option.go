@@ -1,6 +1,7 @@
 package region
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -39,6 +40,7 @@ type settings struct {
 	allowMissing bool
 	cacheIf      func(value any) bool // nil: always; value is a *T
 	cacheIfType  reflect.Type         // that T
+	wrong        error                // an option that makes no sense
 
 	// Of wrappers only.
 	namespace string
@@ -63,9 +65,11 @@ func WithExpiration(d time.Duration) ExpirationOption {
 func WithExpirationFunc(f func() time.Duration) ExpirationOption { return ExpirationOption{f} }
 
 func (o ExpirationOption) set(s *settings) {
-	if o.of != nil {
-		s.expiration, s.hasOwn = o.of(), true
+	if o.of == nil {
+		s.wrong = errors.New("WithExpirationFunc needs a function")
+		return
 	}
+	s.expiration, s.hasOwn = o.of(), true
 }
 func (ExpirationOption) forCall() {}
 func (ExpirationOption) forGet()  {}
@@ -90,8 +94,14 @@ func CacheIf[T any](keep func(T) bool) CacheIfOption {
 	}
 }
 
-func (o CacheIfOption) set(s *settings) { s.cacheIf, s.cacheIfType = o.keep, o.typed }
-func (CacheIfOption) forCall()          {}
+func (o CacheIfOption) set(s *settings) {
+	if o.keep == nil {
+		s.wrong = errors.New("CacheIf needs a function")
+		return
+	}
+	s.cacheIf, s.cacheIfType = o.keep, o.typed
+}
+func (CacheIfOption) forCall() {}
 
 // AllowStaleOption is an option for reads.
 type AllowStaleOption struct{}
@@ -127,7 +137,12 @@ func (o WrapOption) set(s *settings) {
 // the function's. Function literals and second wrappers of one function need it.
 // It must not be empty, and no two wrappers in a region may have the same.
 func Namespace(name string) WrapOption {
-	return WrapOption{func(s *settings) { s.namespace = name }}
+	return WrapOption{func(s *settings) {
+		if name == "" {
+			s.wrong = errors.New("the Namespace is empty")
+		}
+		s.namespace = name
+	}}
 }
 
 // WithKey makes the whole key from the arguments, in place of the namespace and
@@ -136,7 +151,12 @@ func Namespace(name string) WrapOption {
 // key as Get, Set and Delete know it; that different arguments give different
 // keys is up to it.
 func WithKey(key any) WrapOption {
-	return WrapOption{func(s *settings) { s.key = key }}
+	return WrapOption{func(s *settings) {
+		if key == nil {
+			s.wrong = errors.New("WithKey needs a function")
+		}
+		s.key = key
+	}}
 }
 
 // resolve applies options and checks what they say.
@@ -147,6 +167,9 @@ func resolve[O Option](opts []O, typ reflect.Type) (settings, error) {
 			return s, fmt.Errorf("%w: an option is nil", ErrConfig)
 		}
 		o.set(&s)
+	}
+	if s.wrong != nil {
+		return s, fmt.Errorf("%w: %w", ErrConfig, s.wrong)
 	}
 	if s.hasOwn && s.expiration == 0 {
 		s.hasOwn, s.refresh = false, true
