@@ -56,12 +56,8 @@ func Schemes() []string {
 func Open(rawURL string) (Backend, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// The text of a url.Error repeats the whole URL, with the password.
-		var broken *url.Error
-		if errors.As(err, &broken) {
-			err = broken.Err
-		}
-		return nil, fmt.Errorf("backend: the URL cannot be read: %w", err)
+		// The text of err repeats parts of the URL, among them passwords.
+		return nil, errors.New("backend: the URL cannot be read; special characters in a user name, password or path are written with percent signs, a slash for example as %2F")
 	}
 	if u.Scheme == "" {
 		return nil, fmt.Errorf("backend: the URL has no scheme; write for example \"memory:\": %w", ErrUnknownScheme)

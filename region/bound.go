@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dogpile-go/dogpile/internal/argkey"
 )
@@ -23,6 +24,9 @@ type Bound[P, V any] struct {
 	plain  bool  // no option changes how a call is made
 	err    error // why nothing works
 
+	claim   *claimant             // nil with WithKey, which has no key space
+	claimed atomic.Pointer[state] // the configuration in which claim was granted
+
 	open   string // namespace and "("
 	encode argkey.Encoder[P]
 	key    func(P) string // WithKey; nil: open, the encoded arguments, ")"
@@ -40,14 +44,12 @@ func bind[P, V any](r *Region, isNil bool, original any, fn func(context.Context
 
 func (b *Bound[P, V]) configure(isNil bool, original any, encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) error {
 	switch {
-	case b.region == nil:
-		return b.region.notUsable()
-	case b.region.invalid != nil:
+	case b.region == nil, checkName(b.region.name) != nil:
 		return b.region.notUsable()
 	case isNil:
 		return b.region.fail(ErrNilCreator)
 	}
-	s, err := resolve(b.opts, reflect.TypeFor[V]())
+	s, err := collect(b.opts, reflect.TypeFor[V]())
 	if err != nil {
 		return b.region.fail(err)
 	}
@@ -76,9 +78,7 @@ func (b *Bound[P, V]) configure(isNil bool, original any, encoder func() (argkey
 	if nameErr != nil {
 		name = "a function literal"
 	}
-	if err := b.region.claims.take(namespace, fmt.Sprintf("%s (wrapped at %s)", name, wrappedAt())); err != nil {
-		return b.region.fail(err)
-	}
+	b.claim = &claimant{namespace: namespace, who: fmt.Sprintf("%s (wrapped at %s)", name, wrappedAt())}
 	b.open = namespace + "("
 	return nil
 }
@@ -92,12 +92,12 @@ const largestPooled = 4 << 10
 // Call returns the function's value for p, from the region if it is there: it is
 // [GetOrCreate] with the function as creator.
 func (b *Bound[P, V]) Call(ctx context.Context, p P) (V, error) {
-	if b.err == nil && b.plain && b.key == nil {
+	if st := b.claimed.Load(); b.plain && st != nil && st == b.region.state.Load() {
 		buf := buffers.Get().(*[]byte)
 		key, err := b.appendKey((*buf)[:0], p)
 		var hit *V
 		if err == nil {
-			hit, _ = b.region.peekBytes(key).(*V)
+			hit, _ = st.peekBytes(key).(*V)
 		}
 		if cap(key) <= largestPooled {
 			*buf = key
@@ -134,6 +134,12 @@ func (b *Bound[P, V]) Key(p P) (string, error) {
 	}
 	if b.key != nil {
 		return b.key(p), nil
+	}
+	if st := b.region.state.Load(); st != nil && st != b.claimed.Load() {
+		if err := st.claims.take(b.claim); err != nil {
+			return "", b.region.fail(err)
+		}
+		b.claimed.Store(st)
 	}
 	key, err := b.appendKey(nil, p)
 	if err != nil {

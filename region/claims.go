@@ -7,27 +7,34 @@ import (
 	"sync"
 )
 
-// claims are the key spaces that wrappers have taken in a region. Two wrappers
-// with one key space would serve each other's values, and a function's name does
-// not keep them apart: method values of two receivers have one name, and so have
-// all instances of a generic function.
+// claims are the key spaces that wrappers have taken in a region, by being called,
+// since it was configured. Two wrappers with one key space would serve each other's
+// values, and a function's name does not keep them apart: method values of two
+// receivers have one name, and so have all instances of a generic function.
 type claims struct {
 	mu     sync.Mutex
-	owners map[string]string // namespace → who has it
+	owners map[string]*claimant // by namespace
 }
 
-// take gives namespace to owner, or returns an error that names both.
-func (c *claims) take(namespace, owner string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if first, taken := c.owners[namespace]; taken {
+// claimant is a wrapper that wants a key space to itself.
+type claimant struct {
+	namespace string
+	who       string // the function, and where it was wrapped
+}
+
+// take gives the key space to c, or returns an error that names it and the one who
+// has it.
+func (cs *claims) take(c *claimant) error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if owner := cs.owners[c.namespace]; owner != nil && owner != c {
 		return fmt.Errorf("%w: two wrappers have the key space %q: %s and %s; give one of them region.Namespace(\"…\")",
-			ErrConfig, namespace, first, owner)
+			ErrConfig, c.namespace, owner.who, c.who)
 	}
-	if c.owners == nil {
-		c.owners = make(map[string]string)
+	if cs.owners == nil {
+		cs.owners = make(map[string]*claimant)
 	}
-	c.owners[namespace] = owner
+	cs.owners[c.namespace] = c
 	return nil
 }
 

@@ -98,6 +98,15 @@ type Config struct {
 	Observer Observer
 }
 
+// isNil reports whether v is nil or holds a nil pointer, whose methods would panic.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	p := reflect.ValueOf(v)
+	return p.Kind() == reflect.Pointer && p.IsNil()
+}
+
 // Defaults of Config, where zero stands for them.
 const (
 	defaultCreateTimeout = 30 * time.Second
@@ -127,11 +136,11 @@ func (c Config) settled() (Config, error) {
 	case nil:
 		bad("Backend is nil; pass for example memory.New(memory.Config{})")
 	default:
-		if v := reflect.ValueOf(b); v.Kind() == reflect.Pointer && v.IsNil() {
+		if isNil(b) {
 			bad("Backend is a nil %T", b)
 			break
 		}
-		if !reflect.TypeOf(b).Comparable() {
+		if !reflect.ValueOf(b).Comparable() {
 			bad("Backend is a %T, which cannot be compared; pass a pointer to it", b)
 		}
 		if checked, ok := b.(interface{ Err() error }); ok {
@@ -139,6 +148,12 @@ func (c Config) settled() (Config, error) {
 				bad("Backend: %w", err)
 			}
 		}
+	}
+	if c.Mutex != nil && isNil(c.Mutex) {
+		bad("Mutex is a nil %T", c.Mutex)
+	}
+	if c.Codec != nil && isNil(c.Codec) {
+		bad("Codec is a nil %T", c.Codec)
 	}
 	for i, wrap := range c.Wrap {
 		if wrap == nil {

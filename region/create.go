@@ -14,7 +14,8 @@ type maker func(ctx context.Context, keys []string) (map[string]any, error)
 // call is one GetOrCreate or GetOrCreateMulti.
 type call struct {
 	asks
-	make maker
+	make  maker
+	batch bool // it is a GetOrCreateMulti
 }
 
 // outcome is what a flight ends with.
@@ -22,8 +23,14 @@ type outcome struct {
 	value   any    // a *T, T being the type of the flight's leader
 	payload []byte // what value is encoded as, for a backend of bytes
 	created bool   // a creator has returned it, as opposed to a read
+	waited  bool   // it was read after somebody else in the fleet had created it
 	missing bool   // the creator of a batch left the key out
-	err     error  // wraps ErrNotFound: there is no such value
+	err     error  // wraps ErrNotFound: there is no such value, unless failed
+	failed  bool   // the creator of a batch failed with err, for whatever reason
+
+	// unproved tells that the backend could not be asked whether anything was
+	// invalidated while the value was created.
+	unproved bool
 }
 
 // errElsewhere is how a flight for a stale value ends when somebody else in the
@@ -35,6 +42,9 @@ var errElsewhere = errors.New("region: the value is being created elsewhere")
 // waits. A nil value or a zero value is a value. On a backend that keeps Go values
 // all callers get the same one: do not change what a slice, map or pointer in it
 // leads to.
+//
+// A hit in memory allocates nothing, but a create that is a closure of the caller's
+// is made before every call, hit or not; [Cached] makes none.
 //
 // An error of create is returned as it is to all who waited for it, wrapped with
 // the region and the key; so are [*PanicError], [ErrCreatorExited] and
@@ -68,28 +78,36 @@ func getOrCreate[T any, O Option](ctx context.Context, r *Region, key string, cr
 		}
 		return map[string]any{keys[0]: &value}, nil
 	}
-	got, err := r.getOrCreate(ctx, key, c)
-	if err != nil {
-		return value, err
+	for {
+		got, err := r.getOrCreate(ctx, key, c)
+		if errors.Is(err, errReplaced) {
+			continue // with the new configuration
+		}
+		if err != nil {
+			return value, err
+		}
+		return *got.(*T), nil
 	}
-	return *got.(*T), nil
 }
 
 // getOrCreate returns a *T for the T of the call.
-func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, error) {
+func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (value any, err error) {
 	st, err := r.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer st.leave()
-	if st.creating(ctx, key) {
-		return nil, r.failKey(key, ErrReentrant)
-	}
 	ctx, cancel := st.bounded(ctx)
 	defer cancel()
 
 	came := st.flights.Arrive()
-	for round := 0; ; round++ {
+	missed := false // nothing was found that could be used at once
+	defer func() {
+		if missed {
+			r.counters.misses.Add(1)
+		}
+	}()
+	for {
 		if ctx.Err() != nil {
 			return nil, r.failKey(key, ended(ctx))
 		}
@@ -103,6 +121,9 @@ func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, err
 				return nil, r.failKey(key, ErrNotFound)
 			}
 			return s.value, nil
+		}
+		if st.creating(ctx, key) {
+			return nil, r.failKey(key, ErrReentrant)
 		}
 
 		var ticket flight.Ticket[outcome]
@@ -123,59 +144,68 @@ func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, err
 				return s.value, nil
 			}
 		}
-		if round == 0 {
-			r.counters.misses.Add(1)
-		}
-		value, err := st.await(ctx, c, key, ticket, leads)
+		out, err := st.await(ctx, c, key, ticket, leads)
 		switch {
 		case errors.Is(err, errElsewhere) && s.verdict == stale:
 			r.counters.staleHits.Add(1)
 			return s.value, nil
 		case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
+			missed = true
 			continue
+		}
+		missed = true
+		switch {
 		case err != nil:
 			return nil, err
+		case out.err != nil:
+			return nil, r.failKey(key, out.err)
 		}
-		return value, nil
+		return out.value, nil
 	}
 }
 
-// await waits for the flight and takes from its outcome what this call may have.
-func (st *state) await(ctx context.Context, c *call, key string, ticket flight.Ticket[outcome], leads bool) (any, error) {
+// await waits for the flight and returns its outcome as far as this call may have
+// it: with a value of the call's type, or with an err, or missing.
+func (st *state) await(ctx context.Context, c *call, key string, ticket flight.Ticket[outcome], leads bool) (outcome, error) {
 	began := time.Now()
 	out, early, err := ticket.Wait(ctx)
-	if !leads {
+	if !leads || out.waited {
 		st.waitedFor(key, time.Since(began), err)
 	}
 	switch {
 	case err == nil:
 	case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
-		return nil, err
+		return outcome{}, err
 	case ctx.Err() != nil:
-		return nil, st.region.failKey(key, ended(ctx))
+		return outcome{}, st.region.failKey(key, ended(ctx))
 	default:
-		return nil, st.region.failKey(key, err)
+		return outcome{}, st.region.failKey(key, err)
 	}
 
 	if c.refresh && !(early && out.created) {
-		return nil, flight.ErrStartOver // it wants a value created after it came
+		return outcome{}, flight.ErrStartOver // it wants a value created after it came
+	}
+	if out.unproved && !early {
+		// An invalidation that this caller knows of may have come after the
+		// creator began. If the backend answers now, it has to be asked.
+		if _, err := st.look(ctx, &c.asks, key); err == nil {
+			return outcome{}, flight.ErrStartOver
+		}
 	}
 	switch {
 	case out.err != nil:
-		return nil, st.region.failKey(key, out.err)
 	case out.missing:
-		if leads {
-			return nil, errLeftOut
+		if !leads {
+			return outcome{}, flight.ErrStartOver // this caller's own creator may know the key
 		}
-		return nil, flight.ErrStartOver // this caller's own creator may know the key
 	case !c.is(out.value):
-		return nil, flight.ErrStartOver // the leader was after another type
+		return outcome{}, flight.ErrStartOver // the leader was after another type
 	case out.payload != nil && !leads:
 		// A backend of bytes gives everyone a value of their own, and so it
 		// must be when the bytes have not been there and back.
 		if own, err := st.decode(c.valueType, out.payload); err == nil {
-			return own, nil
+			out.value = own
 		}
 	}
-	return out.value, nil
+	return out, nil
 }

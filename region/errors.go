@@ -142,21 +142,36 @@ func quote(key string) string {
 	return fmt.Sprintf("%q", key)
 }
 
+// errReplaced ends what is still under way on a configuration that Reconfigure has
+// replaced.
+var errReplaced = errors.New("reconfigured while the call was under way; call again")
+
 // fail adds the region's name to err.
 func (r *Region) fail(err error) error {
+	if r == nil {
+		return fmt.Errorf("a nil region: %w", err)
+	}
 	return fmt.Errorf("region %q: %w", r.name, err)
 }
 
 // failKey adds the region's name and the key to err.
 func (r *Region) failKey(key string, err error) error {
+	if r == nil {
+		return r.fail(err)
+	}
 	return fmt.Errorf("region %q, key %s: %w", r.name, quote(key), err)
 }
 
-// ended tells why ctx ended: always ctx.Err, and the cause where it says more.
+// ended tells why ctx ended: with ctx.Err, and the cause where it says more.
 func ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == nil || errors.Is(cause, err) {
 		return cause
+	}
+	for _, own := range []error{ErrMaxWait, ErrClosed, errReplaced} {
+		if errors.Is(cause, own) {
+			return cause // it was not the caller's context that ended
+		}
 	}
 	return fmt.Errorf("%w: %w", err, cause)
 }

@@ -149,9 +149,8 @@ func (r *Region) peek(key string) any {
 }
 
 // peekBytes is peek for a key that stands in a buffer.
-func (r *Region) peekBytes(key []byte) any {
-	st := r.state.Load()
-	if st == nil || st.local == nil {
+func (st *state) peekBytes(key []byte) any {
+	if st.local == nil {
 		return nil
 	}
 	return st.good(st.local.PeekBytes(key))

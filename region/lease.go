@@ -13,27 +13,32 @@ import (
 // begins. On an error no lease is held.
 func (p *production) acquire(keys []*pending) (captured backend.Stamps, err error) {
 	st := p.st
-	asked := keys
-	if st.Mutex != nil {
-		if asked, err = p.acquireMutex(keys); err != nil {
-			return captured, err
+	defer func() {
+		if err != nil {
+			for _, q := range keys {
+				p.release(q)
+			}
 		}
+	}()
+	defer recovered(&err)
+	asked := keys
+	if st.Mutex != nil && !p.mutexDown {
+		asked = p.acquireMutex(keys)
 	}
 	grants, stamps, err := st.backend.Acquire(p.ctx, st.keys(names(asked)), st.guards)
 	if err == nil && len(grants) != len(asked) {
 		err = errors.New("the backend answered for another number of keys than it was asked for")
 	}
 	if err != nil {
-		for _, q := range keys {
-			p.release(q)
-		}
 		return captured, err
 	}
 	captured = first(stamps)
-	var again []*pending
 	for i, q := range asked {
 		q.lease = grants[i].Lease
 		q.granted = q.lease != nil || q.outer != nil
+	}
+	var again []*pending
+	for i, q := range asked {
 		switch {
 		case q.lease != nil:
 			q.seen = st.judge(&p.call.asks, q.key, grants[i].Entry, captured)
@@ -49,9 +54,6 @@ func (p *production) acquire(keys []*pending) (captured backend.Stamps, err erro
 			again[i].seen = sights[i]
 		}
 		if err != nil {
-			for _, q := range keys {
-				p.release(q)
-			}
 			return captured, err
 		}
 	}
@@ -59,22 +61,29 @@ func (p *production) acquire(keys []*pending) (captured backend.Stamps, err erro
 }
 
 // acquireMutex makes one attempt at Config.Mutex for each key and returns the keys
-// it was granted.
-func (p *production) acquireMutex(keys []*pending) (granted []*pending, err error) {
+// it was granted. A mutex that fails is left out from then on: the backend's own
+// leases decide.
+func (p *production) acquireMutex(keys []*pending) (granted []*pending) {
 	for i, k := range p.st.keys(names(keys)) {
 		q := keys[i]
-		q.outer, err = p.st.Mutex.TryAcquire(p.ctx, k.String())
+		lease, err := p.st.Mutex.TryAcquire(p.ctx, k.String())
 		switch {
 		case err == nil:
+			q.outer = lease
 			granted = append(granted, q)
-		case !errors.Is(err, lock.ErrHeld):
+		case errors.Is(err, lock.ErrHeld):
+		case p.ctx.Err() != nil:
+			return granted
+		default:
+			p.mutexDown = true
+			p.st.failed("mutex", q.key, err)
 			for _, q := range keys {
 				p.release(q)
 			}
-			return nil, err
+			return keys
 		}
 	}
-	return granted, nil
+	return granted
 }
 
 // release gives back what is held of q. A lease that cannot be given back expires.
@@ -83,11 +92,16 @@ func (p *production) release(q *pending) {
 		if lease == nil {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
-		if err := lease.Release(ctx); err != nil {
+		if err := p.giveBack(lease); err != nil {
 			p.st.failed("release", q.key, err)
 		}
-		cancel()
 	}
 	q.lease, q.outer, q.granted = nil, nil, false
+}
+
+func (p *production) giveBack(lease lock.Lease) (err error) {
+	defer recovered(&err)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
+	defer cancel()
+	return lease.Release(ctx)
 }

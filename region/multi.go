@@ -8,9 +8,6 @@ import (
 	"github.com/dogpile-go/dogpile/internal/flight"
 )
 
-// errLeftOut tells the leader of a batch that its creator has left a key out.
-var errLeftOut = errors.New("region: the creator left the key out")
-
 // GetOrCreateMulti returns the values of keys, calling create once with those that
 // have no fresh value and that this call is the one to create. It reads all keys
 // in one round trip, joins the creations of single keys and of other batches that
@@ -18,9 +15,11 @@ var errLeftOut = errors.New("region: the creator left the key out")
 // and created once. The map is never nil.
 //
 // create returns a value for each key it is given. If it returns fewer or others,
-// the result is what there is and a [*BatchError]; with [AllowMissing], keys it
-// leaves out are left out of the result. If create fails, or the call ends early,
-// the result is what there is and the error, which is one that GetOrCreate returns.
+// the result is what there is and a [*BatchError]. With [AllowMissing], keys that
+// do not exist are left out of the result: those that create leaves out, and those
+// that are remembered as not found, which are otherwise an [ErrNotFound]. If create
+// fails, with whatever error, or the call ends early, the result is what there is
+// and the error, which is one that GetOrCreate returns.
 func GetOrCreateMulti[T any](ctx context.Context, r *Region, keys []string, create func(ctx context.Context, missing []string) (map[string]T, error), opts ...CallOption) (map[string]T, error) {
 	return getOrCreateMulti(ctx, r, keys, create, opts)
 }
@@ -29,7 +28,7 @@ func getOrCreateMulti[T any, O Option](ctx context.Context, r *Region, keys []st
 	if create == nil {
 		return map[string]T{}, r.fail(ErrNilCreator)
 	}
-	c := &call{asks: asks{valueType: typeOf[T]()}}
+	c := &call{asks: asks{valueType: typeOf[T]()}, batch: true}
 	var err error
 	if c.settings, err = resolve(opts, c.typ); err != nil {
 		return map[string]T{}, r.fail(err)
@@ -46,8 +45,13 @@ func getOrCreateMulti[T any, O Option](ctx context.Context, r *Region, keys []st
 		}
 		return boxed, nil
 	}
-	found, err := r.getOrCreateMulti(ctx, keys, c)
-	return unbox[T](found), err
+	for {
+		found, err := r.getOrCreateMulti(ctx, keys, c)
+		if errors.Is(err, errReplaced) {
+			continue // with the new configuration
+		}
+		return unbox[T](found), err
+	}
 }
 
 // waiting is one key that a batch waits for.
@@ -65,20 +69,17 @@ func (r *Region) getOrCreateMulti(ctx context.Context, keys []string, c *call) (
 		return nil, err
 	}
 	defer st.leave()
-	if st.creating(ctx, keys...) {
-		return nil, r.fail(ErrReentrant)
-	}
 	ctx, cancel := st.bounded(ctx)
 	defer cancel()
 
 	b := batch{st: st, call: c, came: st.flights.Arrive(), found: make(map[string]any, len(keys))}
 	todo := unique(keys)
-	for round := 0; len(todo) > 0; round++ {
+	for len(todo) > 0 {
 		if ctx.Err() != nil {
 			b.fail(r.failKey(todo[0], ended(ctx)))
 			break
 		}
-		waits := b.start(ctx, todo, round)
+		waits := b.start(ctx, todo)
 		todo = todo[:0:0]
 		for _, w := range waits {
 			// Every ticket is waited with, also after ctx has ended, because
@@ -103,9 +104,10 @@ type batch struct {
 	call        *call
 	came        flight.Arrival
 	found       map[string]any
-	missing     []string      // left out by this call's creator
-	productions []*production // started by this call
-	err         error         // the first one
+	missed      map[string]struct{} // keys that have been counted as misses
+	missing     []string            // left out by this call's creator
+	productions []*production       // started by this call
+	err         error               // the first one
 }
 
 func (b *batch) fail(err error) {
@@ -116,7 +118,7 @@ func (b *batch) fail(err error) {
 
 // start reads keys, takes what can be had at once, starts one production for what
 // nobody is creating, and returns what is to be waited for.
-func (b *batch) start(ctx context.Context, keys []string, round int) []waiting {
+func (b *batch) start(ctx context.Context, keys []string) []waiting {
 	st, c := b.st, b.call
 	counters := &st.region.counters
 	sights, err := st.lookMulti(ctx, &c.asks, keys)
@@ -125,13 +127,22 @@ func (b *batch) start(ctx context.Context, keys []string, round int) []waiting {
 	}
 	var waits []waiting
 	var own []*pending
+	var wanted []string
+	for i, key := range keys {
+		if s := sights[i]; s.verdict == fresh {
+			counters.hits.Add(1)
+			b.take(key, outcome{value: s.value, err: notFoundErr(s)})
+		} else {
+			wanted = append(wanted, key)
+		}
+	}
+	if st.creating(ctx, wanted...) {
+		b.fail(st.region.fail(ErrReentrant))
+		return nil
+	}
 	for i, key := range keys {
 		s := sights[i]
 		if s.verdict == fresh {
-			counters.hits.Add(1)
-			if !s.notFound {
-				b.found[key] = s.value
-			}
 			continue
 		}
 		w := waiting{key: key, old: s}
@@ -148,9 +159,6 @@ func (b *batch) start(ctx context.Context, keys []string, round int) []waiting {
 		}
 		if _, served := b.found[key]; !served {
 			waits = append(waits, w)
-			if round == 0 {
-				counters.misses.Add(1)
-			}
 		}
 	}
 	if len(own) > 0 {
@@ -161,23 +169,49 @@ func (b *batch) start(ctx context.Context, keys []string, round int) []waiting {
 
 // await waits for one key and reports whether it has to be looked at again.
 func (b *batch) await(ctx context.Context, w waiting) (again bool) {
-	value, err := b.st.await(ctx, b.call, w.key, w.ticket, w.leads)
-	switch {
-	case err == nil:
-		b.found[w.key] = value
-	case errors.Is(err, errElsewhere) && w.old.verdict == stale:
+	out, err := b.st.await(ctx, b.call, w.key, w.ticket, w.leads)
+	if errors.Is(err, errElsewhere) && w.old.verdict == stale {
 		b.st.region.counters.staleHits.Add(1)
 		b.found[w.key] = w.old.value
+		return false
+	}
+	if _, counted := b.missed[w.key]; !counted {
+		b.st.region.counters.misses.Add(1)
+		if b.missed == nil {
+			b.missed = make(map[string]struct{})
+		}
+		b.missed[w.key] = struct{}{}
+	}
+	switch {
 	case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
 		return true
-	case errors.Is(err, errLeftOut):
-		b.missing = append(b.missing, w.key)
-	case errors.Is(err, ErrNotFound) && b.call.allowMissing:
-		// Another call has found out that there is none.
-	default:
+	case err != nil:
 		b.fail(err)
+	default:
+		b.take(w.key, out)
 	}
 	return false
+}
+
+// take puts the answer for one key into the result.
+func (b *batch) take(key string, out outcome) {
+	switch {
+	case out.err != nil && (out.failed || !b.call.allowMissing):
+		b.fail(b.st.region.failKey(key, out.err))
+	case out.err != nil:
+	case out.missing:
+		b.missing = append(b.missing, key)
+	default:
+		b.found[key] = out.value
+	}
+}
+
+// notFoundErr is ErrNotFound if that is what was stored.
+func notFoundErr(s sight) error {
+	if s.notFound {
+		return ErrNotFound
+	}
+	return nil
 }
 
 // mismatch compares what this call's creator returned with what it was asked for.

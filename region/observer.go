@@ -2,13 +2,18 @@ package region
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
 	"time"
 )
 
 // Observer is any value that has one or more of the hooks below; each hook is an
 // interface with one method, so that new ones never break an old observer. Hooks
 // are called synchronously and from many goroutines at once: they must be safe
-// for that, return soon, and not call the region.
+// for that, return soon, and not call the region. A hook that panics is logged with
+// slog and otherwise ignored.
 type Observer any
 
 // CreationObserver is told when a creator has ended.
@@ -48,7 +53,7 @@ type BackendErrorEvent struct {
 	// Region is the region's name.
 	Region string
 	// Op is what failed: "get", "acquire", "wait", "set", "release", "delete",
-	// "stamps" or "renew".
+	// "stamps" or "renew"; "mutex" if it was Config.Mutex.
 	Op string
 	// Key is the first key it was about; empty if it was about the region.
 	Key string
@@ -107,6 +112,9 @@ func checkObserver(o Observer) error {
 	if o == nil {
 		return nil
 	}
+	if isNil(o) {
+		return fmt.Errorf("it is a nil %T", o)
+	}
 	switch o.(type) {
 	case CreationObserver, BackendErrorObserver, BadEntryObserver, UnstoredObserver, WaitObserver, InvalidationObserver:
 		return nil
@@ -114,10 +122,19 @@ func checkObserver(o Observer) error {
 	return errors.New("it has none of the hooks, such as ObserveCreation(region.CreationEvent); see region.Observer")
 }
 
+// observed is deferred where a hook is called: a panic of it is nobody's fault who
+// waits for a value.
+func observed() {
+	if p := recover(); p != nil {
+		slog.Error("dogpile: an observer of a region panicked", "panic", p, "stack", string(debug.Stack()))
+	}
+}
+
 // failed counts a failure of the backend and tells of it.
 func (st *state) failed(op, key string, err error) {
 	st.region.counters.errors.Add(1)
 	if o, ok := st.Observer.(BackendErrorObserver); ok {
+		defer observed()
 		o.ObserveBackendError(BackendErrorEvent{Region: st.region.name, Op: op, Key: key, Err: err})
 	}
 }
@@ -126,6 +143,7 @@ func (st *state) failed(op, key string, err error) {
 func (st *state) badEntry(key string, err error) {
 	st.region.counters.badEntries.Add(1)
 	if o, ok := st.Observer.(BadEntryObserver); ok {
+		defer observed()
 		o.ObserveBadEntry(BadEntryEvent{Region: st.region.name, Key: key, Err: err})
 	}
 }
@@ -134,6 +152,7 @@ func (st *state) badEntry(key string, err error) {
 func (st *state) notStored(key string, err error) {
 	st.region.counters.unstored.Add(1)
 	if o, ok := st.Observer.(UnstoredObserver); ok {
+		defer observed()
 		o.ObserveUnstored(UnstoredEvent{Region: st.region.name, Key: key, Err: err})
 	}
 }
@@ -151,6 +170,7 @@ func (st *state) created(e CreationEvent, values int) {
 	}
 	c.creationTime.Add(int64(e.Took))
 	if o, ok := st.Observer.(CreationObserver); ok {
+		defer observed()
 		e.Region = st.region.name
 		o.ObserveCreation(e)
 	}
@@ -160,6 +180,7 @@ func (st *state) created(e CreationEvent, values int) {
 func (st *state) waitedFor(key string, took time.Duration, err error) {
 	st.region.counters.waits.Add(1)
 	if o, ok := st.Observer.(WaitObserver); ok {
+		defer observed()
 		o.ObserveWait(WaitEvent{Region: st.region.name, Key: key, Took: took, Err: err})
 	}
 }
@@ -170,7 +191,8 @@ func (st *state) invalidated(e InvalidationEvent) {
 		st.region.counters.invalidations.Add(int64(max(1, len(e.Keys))))
 	}
 	if o, ok := st.Observer.(InvalidationObserver); ok {
-		e.Region = st.region.name
+		defer observed()
+		e.Region, e.Keys = st.region.name, slices.Clone(e.Keys)
 		o.ObserveInvalidation(e)
 	}
 }

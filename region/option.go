@@ -33,9 +33,10 @@ type SetOption interface {
 // settings is what the options of one call amount to. Its zero value is a call
 // without options.
 type settings struct {
-	expiration   time.Duration
-	hasOwn       bool // expiration was given; otherwise the region's applies
-	refresh      bool // nothing found is good enough
+	expires      func() time.Duration // nil: the region's expiration applies
+	expiration   time.Duration        // what expires said for this call
+	hasOwn       bool                 // it has said something
+	refresh      bool                 // nothing found is good enough
 	allowStale   bool
 	allowMissing bool
 	cacheIf      func(value any) bool // nil: always; value is a *T
@@ -54,14 +55,14 @@ type ExpirationOption struct{ of func() time.Duration }
 // by the region's expiration, for this call. [Forever] means never expired; 0
 // means that nothing found is good enough: a value is created after the call came,
 // and kept by the region's expiration. If the value has an expiration of its own
-// as well, the shorter one counts. A negative d, except Forever, makes the call
-// return an error.
+// as well, the shorter one counts. Set gives the value d as its own expiration. A
+// negative d, except Forever, makes the call return an error.
 func WithExpiration(d time.Duration) ExpirationOption {
 	return ExpirationOption{func() time.Duration { return d }}
 }
 
 // WithExpirationFunc is WithExpiration with a function that is evaluated at every
-// call.
+// call, and not before.
 func WithExpirationFunc(f func() time.Duration) ExpirationOption { return ExpirationOption{f} }
 
 func (o ExpirationOption) set(s *settings) {
@@ -69,7 +70,7 @@ func (o ExpirationOption) set(s *settings) {
 		s.wrong = errors.New("WithExpirationFunc needs a function")
 		return
 	}
-	s.expiration, s.hasOwn = o.of(), true
+	s.expires = o.of
 }
 func (ExpirationOption) forCall() {}
 func (ExpirationOption) forGet()  {}
@@ -159,8 +160,26 @@ func WithKey(key any) WrapOption {
 	}}
 }
 
-// resolve applies options and checks what they say.
+// resolve applies the options of a call and checks what they say.
 func resolve[O Option](opts []O, typ reflect.Type) (settings, error) {
+	s, err := collect(opts, typ)
+	if err != nil || s.expires == nil {
+		return s, err
+	}
+	switch s.expiration = s.expires(); {
+	case s.expiration == 0:
+		s.refresh = true
+	case s.expiration < 0 && s.expiration != Forever:
+		return s, fmt.Errorf("%w: the expiration of the call is negative (%v)", ErrConfig, s.expiration)
+	default:
+		s.hasOwn = true
+	}
+	return s, nil
+}
+
+// collect applies options without evaluating anything, because a wrapper is made
+// long before it is called.
+func collect[O Option](opts []O, typ reflect.Type) (settings, error) {
 	var s settings
 	for _, o := range opts {
 		if any(o) == nil {
@@ -170,12 +189,6 @@ func resolve[O Option](opts []O, typ reflect.Type) (settings, error) {
 	}
 	if s.wrong != nil {
 		return s, fmt.Errorf("%w: %w", ErrConfig, s.wrong)
-	}
-	if s.hasOwn && s.expiration == 0 {
-		s.hasOwn, s.refresh = false, true
-	}
-	if s.hasOwn && s.expiration < 0 && s.expiration != Forever {
-		return s, fmt.Errorf("%w: the expiration of the call is negative (%v)", ErrConfig, s.expiration)
 	}
 	if s.cacheIf != nil && s.cacheIfType != typ {
 		return s, fmt.Errorf("%w: CacheIf is for values of type %v, the call is for %v", ErrConfig, s.cacheIfType, typ)

@@ -24,6 +24,8 @@ type production struct {
 	cancel context.CancelCauseFunc
 	wanted atomic.Int32 // flights neither finished nor abandoned
 
+	mutexDown bool // Config.Mutex has failed; the backend's leases decide
+
 	mu         sync.Mutex // guards what follows
 	unexpected []string   // keys that the creator returned unasked
 }
@@ -61,11 +63,11 @@ func (st *state) produce(ctx context.Context, c *call, keys []*pending) *product
 func (p *production) run(keys []*pending) {
 	defer p.st.leave()
 	defer p.cancel(nil)
-	stop := context.AfterFunc(p.st.creations, func() { p.cancel(context.Cause(p.st.creations)) })
+	stop := context.AfterFunc(p.st.ending, func() { p.cancel(context.Cause(p.st.ending)) })
 	defer stop()
 	defer func() {
-		// Creators are caught elsewhere; this is a backend, a codec or an
-		// observer. Its panic must not leave anybody waiting.
+		// Creators, backends, codecs and observers are caught elsewhere. Whatever
+		// this is, it must not leave anybody waiting.
 		if v := recover(); v != nil {
 			p.fail(keys, &PanicError{Value: v, Stack: debug.Stack()})
 		}
@@ -92,7 +94,7 @@ func (p *production) run(keys []*pending) {
 				held = append(held, q)
 			case q.seen.verdict == fresh:
 				p.release(q)
-				p.found(q, q.seen)
+				p.found(q, q.seen, false)
 			default:
 				won = append(won, q)
 			}
@@ -124,14 +126,14 @@ func (p *production) await(held []*pending) []*pending {
 		return held
 	}
 	p.cover(held)
-	sights, err := st.lookMulti(p.ctx, &p.call.asks, names(held))
+	sights, err := p.look(held)
 	if err != nil {
 		return held // acquiring fails as well, or the context has ended
 	}
 	var rest []*pending
 	for i, s := range sights {
 		if s.verdict == fresh {
-			p.found(held[i], s)
+			p.found(held[i], s, true)
 		} else {
 			rest = append(rest, held[i])
 		}
@@ -139,8 +141,15 @@ func (p *production) await(held []*pending) []*pending {
 	return rest
 }
 
-func (p *production) waitForLease(held []*pending) error {
-	if p.st.Mutex == nil {
+// look reads keys again.
+func (p *production) look(keys []*pending) (sights []sight, err error) {
+	defer recovered(&err)
+	return p.st.lookMulti(p.ctx, &p.call.asks, names(keys))
+}
+
+func (p *production) waitForLease(held []*pending) (err error) {
+	defer recovered(&err)
+	if p.st.Mutex == nil || p.mutexDown {
 		return p.st.backend.Wait(p.ctx, p.st.keys(names(held)))
 	}
 	var locks []string
@@ -189,10 +198,18 @@ func (p *production) create(keys []*pending, captured *backend.Stamps) {
 	}
 	st.created(CreationEvent{Keys: creation.keys, Took: took, Stale: creation.old != nil, Err: out.err}, len(out.values))
 
-	absent := len(keys) == 1 && errors.Is(out.err, ErrNotFound)
+	// What a creator says of one key is an answer, what it says of many a failure:
+	// it may be about anything. Both are too old for who came later.
+	notFound := errors.Is(out.err, ErrNotFound)
+	absent := notFound && !p.call.batch
 	switch {
 	case errors.Is(out.err, ErrLeaseLost) && ctx.Err() != nil:
 		p.fail(keys, flight.ErrStartOver)
+	case notFound && !absent:
+		for _, q := range keys {
+			p.release(q)
+			p.finish(q, outcome{err: out.err, failed: true}, false, nil)
+		}
 	case out.err != nil && !absent:
 		p.fail(keys, out.err)
 	default:
@@ -220,8 +237,8 @@ func (p *production) cover(keys []*pending) {
 
 // found ends a flight with a value that somebody else has published. It is only
 // for those who had joined before it was read.
-func (p *production) found(q *pending, s sight) {
-	out := outcome{value: s.value, payload: s.payload}
+func (p *production) found(q *pending, s sight, waited bool) {
+	out := outcome{value: s.value, payload: s.payload, waited: waited}
 	if s.notFound {
 		out.err = ErrNotFound
 	}

@@ -2,7 +2,6 @@ package region
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
@@ -23,8 +22,8 @@ type publication struct {
 // becomes of the storing. Whoever joined later may have seen an invalidation
 // return in between, and gets the value only if there was none: the lease was
 // still held, and the stamps are those captured before. Where that could not be
-// asked, because the backend failed, no invalidation can be known of, and all
-// share the value.
+// asked, because the backend failed, the outcome is unproved: whoever came later
+// asks again, and takes the value only if the backend still does not answer.
 func (p *production) publish(keys []*pending, out made, w publication) {
 	st := p.st
 	p.noteUnexpected(keys, out.values)
@@ -50,38 +49,47 @@ func (p *production) publish(keys []*pending, out made, w publication) {
 		}
 	}
 
-	var current []backend.Stamps
-	var err error
-	if len(items) > 0 {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
-		current, err = st.backend.Set(ctx, items, st.guards)
-		cancel()
-		if err != nil {
-			st.failed("set", items[0].Key.Name, err)
-		}
-	}
+	current, err := p.store(items)
 	for i, q := range keys {
 		everyone := true
 		switch {
-		case w.captured == nil || err != nil:
-			if err != nil && at[i] >= 0 && items[at[i]].Entry != nil {
+		case w.captured == nil:
+			outcomes[i].unproved = true
+		case at[i] < 0:
+			everyone = false
+		case err != nil:
+			outcomes[i].unproved = true
+			if items[at[i]].Entry != nil {
 				st.notStored(q.key, err)
 			}
-		case at[i] < 0:
-			everyone = false // nothing was proved
 		default:
 			item := items[at[i]]
-			everyone = first(current) == *w.captured && !errors.Is(item.Err, backend.ErrLeaseLost)
-			if item.Err != nil && item.Entry != nil {
-				st.notStored(q.key, item.Err)
-			}
+			everyone = first(current) == *w.captured && item.Err == nil
 			if item.Err == nil {
 				q.lease = nil // storing has ended it
+			} else if item.Entry != nil {
+				st.notStored(q.key, item.Err)
 			}
 		}
 		p.release(q)
 		p.finish(q, outcomes[i], everyone, nil)
 	}
+}
+
+// store puts items into the backend, and returns the stamps as they are after it.
+func (p *production) store(items []backend.Item) (current []backend.Stamps, err error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
+	defer cancel()
+	defer func() {
+		if err != nil {
+			p.st.failed("set", items[0].Key.Name, err)
+		}
+	}()
+	defer recovered(&err)
+	return p.st.backend.Set(ctx, items, p.st.guards)
 }
 
 // entry makes of a creator's answer for q what its callers get, and what is stored

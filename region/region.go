@@ -16,15 +16,13 @@ import (
 // A Region is made by [Declare] or [New]; the zero value and nil behave like a
 // region that was never configured.
 type Region struct {
-	name    string
-	invalid error // the name cannot be used; Configure says so
+	name string
 
 	state  atomic.Pointer[state] // nil until configured, and after Close
 	closed atomic.Bool           // nil state means closed rather than never configured
 	change sync.Mutex            // held while the state is being replaced
 
 	counters counters
-	claims   claims
 }
 
 // declared holds the regions of this process that were made by Declare.
@@ -45,7 +43,7 @@ func Declare(name string) *Region {
 	if r := declared.byName[name]; r != nil {
 		return r
 	}
-	r := named(name)
+	r := &Region{name: name}
 	if declared.byName == nil {
 		declared.byName = make(map[string]*Region)
 	}
@@ -65,15 +63,11 @@ func Declared() []string {
 //
 // The error wraps [ErrConfig] and names everything that is wrong with cfg.
 func New(name string, cfg Config) (*Region, error) {
-	r := named(name)
+	r := &Region{name: name}
 	if err := r.Configure(cfg); err != nil {
 		return nil, err
 	}
 	return r, nil
-}
-
-func named(name string) *Region {
-	return &Region{name: name, invalid: checkName(name)}
 }
 
 // checkName keeps the names of regions readable and, above all, free of the colon
@@ -94,13 +88,21 @@ func checkName(name string) error {
 	return nil
 }
 
-// Name returns the name that the region was made with.
-func (r *Region) Name() string { return r.name }
+// Name returns the name that the region was made with; "" for nil.
+func (r *Region) Name() string {
+	if r == nil {
+		return ""
+	}
+	return r.name
+}
 
 // Configure makes the region usable. It returns [ErrAlreadyConfigured] if it is
 // already, and an error that wraps [ErrConfig] and names everything that is wrong
 // with cfg. A region that has been closed can be configured again.
 func (r *Region) Configure(cfg Config) error {
+	if r == nil {
+		return r.notUsable()
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
 	if r.state.Load() != nil {
@@ -117,14 +119,17 @@ func (r *Region) Configure(cfg Config) error {
 
 // Reconfigure replaces the configuration of a region that is in use. Calls that
 // are under way end on the old configuration, for which Reconfigure waits as
-// Close does; later calls use the new one. Nothing is copied from the old
-// backend.
+// Close does; later calls use the new one. GetOrCreate calls that have not ended
+// by then start over on the new one. Nothing is copied from the old backend.
 //
 // It returns what Configure returns for a bad cfg, and then changes nothing;
 // [ErrNotConfigured] if there is nothing to replace; and what Close returns if
 // the old configuration could not be put away in time: the new one is in use by
 // then.
 func (r *Region) Reconfigure(cfg Config) error {
+	if r == nil {
+		return r.notUsable()
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
 	old := r.state.Load()
@@ -136,7 +141,7 @@ func (r *Region) Reconfigure(cfg Config) error {
 		return err
 	}
 	r.state.Store(next)
-	if err := old.close(); err != nil {
+	if err := old.close(errReplaced); err != nil {
 		return r.fail(err)
 	}
 	return nil
@@ -151,6 +156,9 @@ func (r *Region) Reconfigure(cfg Config) error {
 // ended, whose goroutines therefore live on, and of a backend that failed to
 // close.
 func (r *Region) Close() error {
+	if r == nil {
+		return nil
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
 	old := r.state.Load()
@@ -159,7 +167,7 @@ func (r *Region) Close() error {
 	}
 	r.closed.Store(true)
 	r.state.Store(nil)
-	if err := old.close(); err != nil {
+	if err := old.close(ErrClosed); err != nil {
 		return r.fail(err)
 	}
 	return nil
@@ -167,8 +175,8 @@ func (r *Region) Close() error {
 
 // open makes a state out of a configuration.
 func (r *Region) open(cfg Config) (*state, error) {
-	if r.invalid != nil {
-		return nil, r.fail(r.invalid)
+	if err := checkName(r.name); err != nil {
+		return nil, r.fail(err)
 	}
 	cfg, err := cfg.settled()
 	if err != nil {
@@ -183,16 +191,16 @@ func (r *Region) open(cfg Config) (*state, error) {
 
 // notUsable says why the region has no state.
 func (r *Region) notUsable() error {
-	switch {
-	case r == nil:
-		return fmt.Errorf("a nil region: %w", ErrNotConfigured)
-	case r.invalid != nil:
-		return r.fail(r.invalid)
-	case r.closed.Load():
-		return r.fail(ErrClosed)
-	default:
+	if r == nil {
 		return r.fail(ErrNotConfigured)
 	}
+	if err := checkName(r.name); err != nil {
+		return r.fail(err)
+	}
+	if r.closed.Load() {
+		return r.fail(ErrClosed)
+	}
+	return r.fail(ErrNotConfigured)
 }
 
 // enter returns the current state, which stays open until its leave is called.
@@ -214,12 +222,16 @@ func (r *Region) enter() (*state, error) {
 }
 
 // bounded returns ctx with an end of its own for callers who have set none, so
-// that no call hangs.
+// that no call hangs, and with the end of the configuration.
 func (st *state) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(st.ending, func() { cancel(context.Cause(st.ending)) })
+	release := func() { stop(); cancel(nil) }
 	if st.MaxWait == Forever {
-		return ctx, func() {}
+		return ctx, release
 	}
-	return context.WithTimeoutCause(ctx, st.MaxWait, st.waited)
+	ctx, stopTimer := context.WithTimeoutCause(ctx, st.MaxWait, st.waited)
+	return ctx, func() { stopTimer(); release() }
 }
 
 // settleTime bounds what has to be done after a creation whatever becomes of its

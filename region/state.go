@@ -33,11 +33,12 @@ type state struct {
 	fresh int64 // Expiration, in nanoseconds
 	stale int64 // StaleFor, in nanoseconds
 
-	flights   flight.Group[outcome]
-	calls     gate // calls and creations under way
-	creators  gate // creators that have not returned, wanted or not
-	creations context.Context
-	cancel    context.CancelCauseFunc // ends creations
+	flights  flight.Group[outcome]
+	claims   claims
+	calls    gate                    // calls and creations under way
+	creators gate                    // creators that have not returned, wanted or not
+	ending   context.Context         // ends what takes too long when the state is closed
+	end      context.CancelCauseFunc // ends it
 }
 
 // newState opens a state. It takes a share in the backend.
@@ -53,10 +54,11 @@ func newState(r *Region, cfg Config) (*state, error) {
 		stale:   ageLimit(cfg.StaleFor),
 	}
 	for i := len(cfg.Wrap) - 1; i >= 0; i-- {
-		st.backend = cfg.Wrap[i](st.backend)
-		if st.backend == nil {
-			return nil, fmt.Errorf("%w: Wrap[%d] returned nil", ErrConfig, i)
+		wrapped, err := wrap(cfg.Wrap[i], st.backend)
+		if err != nil {
+			return nil, fmt.Errorf("%w: Wrap[%d] %w", ErrConfig, i, err)
 		}
+		st.backend = wrapped
 	}
 	st.bytes = st.backend.Bytes()
 	if local, ok := st.backend.(backend.Local); ok && !st.bytes {
@@ -66,9 +68,18 @@ func newState(r *Region, cfg Config) (*state, error) {
 	if clock, ok := cfg.Backend.(backend.Clock); ok {
 		st.now = clock.Now
 	}
-	st.creations, st.cancel = context.WithCancelCause(context.Background())
+	st.ending, st.end = context.WithCancelCause(context.Background())
 	shares.take(cfg.Backend)
 	return st, nil
+}
+
+// wrap puts one proxy around a backend.
+func wrap(proxy func(backend.Backend) backend.Backend, b backend.Backend) (wrapped backend.Backend, err error) {
+	defer recovered(&err)
+	if wrapped = proxy(b); isNil(wrapped) {
+		return nil, errors.New("returned nil")
+	}
+	return wrapped, nil
 }
 
 // ageLimit turns an expiration or a StaleFor into the greatest age in nanoseconds
@@ -95,16 +106,16 @@ func (st *state) ttl(expiration time.Duration) time.Duration {
 
 func (st *state) leave() { st.calls.leave() }
 
-// close lets the calls that are under way end, cancels what is left after
+// close lets the calls that are under way end, ends with cause what is left after
 // CloseTimeout, and gives up the share in the backend.
-func (st *state) close() error {
+func (st *state) close(cause error) error {
 	var errs []error
 	idle := st.calls.close()
 	if !await(idle, st.CloseTimeout) {
-		st.cancel(ErrClosed)
+		st.end(cause)
 		await(idle, settleTime)
 	}
-	st.cancel(ErrClosed)
+	st.end(cause)
 	// A creator whose callers have gone may still be at work.
 	if !await(st.creators.close(), settleTime) {
 		errs = append(errs, fmt.Errorf("%d creators ignore that their context has ended, and still run", st.creators.count()))

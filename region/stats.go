@@ -81,6 +81,9 @@ type counters struct {
 // they may not add up while the region is in use. They survive Reconfigure and
 // Close.
 func (r *Region) Stats() Stats {
+	if r == nil {
+		return Stats{}
+	}
 	c := &r.counters
 	return Stats{
 		Hits:            c.hits.Load(),

@@ -31,8 +31,9 @@ func (m Invalidation) String() string {
 	return fmt.Sprintf("Invalidation(%d)", int(m))
 }
 
-// Set stores value under key, as if a creator had returned it now. A creation of
-// the key that is under way cannot overwrite it.
+// Set stores value under key, as if a creator had returned it now; with
+// [WithExpiration] the value has that expiration of its own. A creation of the key
+// that is under way cannot overwrite it.
 //
 // The error is the backend's failure, or wraps [ErrEncode] if the value cannot be
 // encoded, [ErrConfig] for a bad option, [ErrNotConfigured] or [ErrClosed]. What
@@ -77,7 +78,7 @@ func setMulti[O Option](ctx context.Context, r *Region, values map[string]any, v
 	items := make([]backend.Item, 0, len(values))
 	now, ttl := st.now(), st.ttl(a.keptFor(st))
 	for key, value := range values {
-		e := &backend.Entry{Created: now, Stamps: captured}
+		e := &backend.Entry{Created: now, Stamps: captured, Expiration: a.expiration}
 		if st.bytes {
 			data, err := st.encode(key, e, vt, value)
 			if err != nil {
