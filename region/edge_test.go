@@ -1,9 +1,11 @@
 package region_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -72,6 +74,15 @@ type boxed struct {
 }
 
 var late *struct{ ttl time.Duration }
+
+// logged collects what is logged meanwhile.
+func logged(t *testing.T) *bytes.Buffer {
+	var log bytes.Buffer
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	return &log
+}
 
 type badEntryPanics struct{}
 
@@ -314,6 +325,7 @@ func TestWaitingForAnotherProcessIsAWait(t *testing.T) {
 
 func TestAnObserverThatPanicsLeavesNoLease(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
+		log := logged(t)
 		cfg := config(memory.Config{})
 		healthy := open(t, cfg)
 		cfg.Observer = badEntryPanics{}
@@ -342,17 +354,26 @@ func TestAnObserverThatPanicsLeavesNoLease(t *testing.T) {
 				t.Errorf("call %d on another key of the batch, after %v: %v", i, time.Since(began), err)
 			}
 		}
+		synctest.Wait()
+		if !strings.Contains(log.String(), "an observer of a region panicked") {
+			t.Errorf("the log says %q", log)
+		}
 	})
 }
 
 func TestAnObserverThatPanicsIsNotTheCreatorsFault(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
+		log := logged(t)
 		cfg := config(memory.Config{})
 		cfg.Observer = creationPanics{}
 		r := open(t, cfg)
 		_, err := region.GetOrCreate(t.Context(), r, "k", counting().create)
 		if err != nil && strings.Contains(err.Error(), "the creator panicked") {
 			t.Errorf("%.80q", err.Error())
+		}
+		synctest.Wait()
+		if !strings.Contains(log.String(), "an observer of a region panicked") {
+			t.Errorf("the log says %q", log)
 		}
 	})
 }

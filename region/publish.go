@@ -119,7 +119,7 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 		discard = true
 	}
 	if e.NotFound {
-		e.Expiration, ttl = st.NotFoundFor, st.NotFoundFor
+		e.Expiration, ttl = st.NotFoundFor, lasting(int64(st.NotFoundFor), 0)
 		discard = discard || st.NotFoundFor == 0
 	}
 

@@ -95,13 +95,18 @@ func ageLimit(d time.Duration) int64 {
 }
 
 // ttl returns how long a backend has to keep a value of this expiration: until it
-// is dead. Zero means for ever.
+// is dead, and a moment longer, so that the region judges and not the backend. Zero
+// means for ever.
 func (st *state) ttl(expiration time.Duration) time.Duration {
-	limit := ageLimit(expiration)
-	if limit > math.MaxInt64-st.stale || st.stale == math.MaxInt64 {
+	return lasting(ageLimit(expiration), st.stale)
+}
+
+func lasting(fresh, stale int64) time.Duration {
+	const moment = int64(time.Millisecond)
+	if fresh > math.MaxInt64-moment || stale > math.MaxInt64-moment-fresh {
 		return 0
 	}
-	return time.Duration(limit + st.stale)
+	return time.Duration(fresh + stale + moment)
 }
 
 func (st *state) leave() { st.calls.leave() }

@@ -293,7 +293,7 @@ func TestNotFoundIsRememberedForItsOwnTime(t *testing.T) {
 		if err := ask(); !errors.Is(err, region.ErrNotFound) || !errors.Is(err, noRows) {
 			t.Errorf("got %v; want the creator's error", err)
 		}
-		time.Sleep(9 * time.Second)
+		time.Sleep(10 * time.Second)
 		if err := ask(); !errors.Is(err, region.ErrNotFound) {
 			t.Errorf("got %v; want ErrNotFound", err)
 		}
