@@ -24,8 +24,8 @@ type Bound[P, V any] struct {
 	plain  bool  // no option changes how a call is made
 	err    error // why nothing works
 
-	claim   *claimant             // nil with WithKey, which has no key space
-	claimed atomic.Pointer[state] // the configuration in which claim was granted
+	claim   *claimant              // nil with WithKey, which has no key space
+	claimed atomic.Pointer[claims] // where claim was granted
 
 	open   string // namespace and "("
 	encode argkey.Encoder[P]
@@ -92,7 +92,7 @@ const largestPooled = 4 << 10
 // Call returns the function's value for p, from the region if it is there: it is
 // [GetOrCreate] with the function as creator.
 func (b *Bound[P, V]) Call(ctx context.Context, p P) (V, error) {
-	if st := b.claimed.Load(); b.plain && st != nil && st == b.region.state.Load() {
+	if st := b.granted(); st != nil && b.plain && !b.region.mayReenter(ctx) {
 		buf := buffers.Get().(*[]byte)
 		key, err := b.appendKey((*buf)[:0], p)
 		var hit *V
@@ -109,6 +109,19 @@ func (b *Bound[P, V]) Call(ctx context.Context, p P) (V, error) {
 		}
 	}
 	return b.call(ctx, p)
+}
+
+// granted returns the region's configuration, if there is one in which the function
+// has its key space.
+func (b *Bound[P, V]) granted() *state {
+	claims := b.claimed.Load()
+	if claims == nil {
+		return nil
+	}
+	if st := b.region.state.Load(); st != nil && st.claims == claims {
+		return st
+	}
+	return nil
 }
 
 // call is Call for what is not found in passing.
@@ -135,11 +148,11 @@ func (b *Bound[P, V]) Key(p P) (string, error) {
 	if b.key != nil {
 		return b.key(p), nil
 	}
-	if st := b.region.state.Load(); st != nil && st != b.claimed.Load() {
+	if st := b.region.state.Load(); st != nil && st.claims != b.claimed.Load() {
 		if err := st.claims.take(b.claim); err != nil {
 			return "", b.region.fail(err)
 		}
-		b.claimed.Store(st)
+		b.claimed.Store(st.claims)
 	}
 	key, err := b.appendKey(nil, p)
 	if err != nil {

@@ -17,9 +17,10 @@ import "context"
 // decorate instead. For functions of other arities there are Cached0 and Cached2
 // to Cached4.
 //
-// Functions of package main are called main.F in every program: where programs
-// share a backend, give their regions different names, or the functions
-// namespaces. On a backend that keeps Go values all callers get the same value:
+// What a name cannot tell apart is told apart only within one region: where several
+// programs, or several regions of one name, share a backend, give namespaces to
+// functions of package main (every program has a main.F), to methods of different
+// receivers, and to instances of generic functions. On a backend that keeps Go values all callers get the same value:
 // do not change what a slice, map or pointer in it leads to.
 func Cached[A, V any](r *Region, fn func(context.Context, A) (V, error), opts ...Option) func(context.Context, A) (V, error) {
 	return Bind1(r, fn, opts...).Call

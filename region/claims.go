@@ -8,7 +8,7 @@ import (
 )
 
 // claims are the key spaces that wrappers have taken in a region, by being called,
-// since it was configured. Two wrappers with one key space would serve each other's
+// since it was configured; Reconfigure hands them on. Two wrappers with one key space would serve each other's
 // values, and a function's name does not keep them apart: method values of two
 // receivers have one name, and so have all instances of a generic function.
 type claims struct {

@@ -44,7 +44,9 @@ type Config struct {
 	KeepBackendOpen bool
 
 	// Wrap puts proxies around the backend. The first one is the outermost. They
-	// see every operation of every kind of backend. Defaults to none.
+	// see every operation of every kind of backend. A proxy must not keep the
+	// leases of Acquire to itself: if it fails after the backend has granted some,
+	// it releases them. Defaults to none.
 	Wrap []func(backend.Backend) backend.Backend
 
 	// Mutex decides who creates, in place of the backend's own leases, which
@@ -66,7 +68,9 @@ type Config struct {
 	StaleFor time.Duration
 
 	// Refresh says whether the caller who creates a stale value anew waits for
-	// it. Defaults to Foreground.
+	// it. A caller who waits gets the creator's error if it fails; a creator that
+	// would rather serve the stale value returns what Creation.Stale gives it.
+	// Defaults to Foreground.
 	Refresh Refresh
 
 	// NotFoundFor is how long a creator's ErrNotFound is remembered. Defaults to

@@ -54,7 +54,7 @@ var errElsewhere = errors.New("region: the value is being created elsewhere")
 // not longer than Config.NotFoundFor ago, and [ErrConfig] for a bad option.
 func GetOrCreate[T any](ctx context.Context, r *Region, key string, create func(context.Context) (T, error), opts ...CallOption) (T, error) {
 	if create != nil && len(opts) == 0 {
-		if p, ok := r.peek(key).(*T); ok {
+		if p, ok := r.peek(key).(*T); ok && !r.mayReenter(ctx) {
 			r.counters.hits.Add(1)
 			return *p, nil
 		}
@@ -78,25 +78,34 @@ func getOrCreate[T any, O Option](ctx context.Context, r *Region, key string, cr
 		}
 		return map[string]any{keys[0]: &value}, nil
 	}
+	got, err := r.getOrCreate(ctx, key, c)
+	if err != nil {
+		return value, err
+	}
+	return *got.(*T), nil
+}
+
+// getOrCreate returns a *T for the T of the call. A call that is under way when
+// Reconfigure ends its patience starts over on the new configuration.
+func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, error) {
 	for {
-		got, err := r.getOrCreate(ctx, key, c)
-		if errors.Is(err, errReplaced) {
-			continue // with the new configuration
-		}
+		st, err := r.enter()
 		if err != nil {
+			return nil, err
+		}
+		value, err := st.getOrCreate(ctx, key, c)
+		st.leave()
+		if !st.replaced(err) {
 			return value, err
 		}
-		return *got.(*T), nil
 	}
 }
 
-// getOrCreate returns a *T for the T of the call.
-func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (value any, err error) {
-	st, err := r.enter()
-	if err != nil {
-		return nil, err
+func (st *state) getOrCreate(ctx context.Context, key string, c *call) (value any, err error) {
+	r := st.region
+	if st.creating(ctx, key) {
+		return nil, r.failKey(key, ErrReentrant)
 	}
-	defer st.leave()
 	ctx, cancel := st.bounded(ctx)
 	defer cancel()
 
@@ -121,9 +130,6 @@ func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (value an
 				return nil, r.failKey(key, ErrNotFound)
 			}
 			return s.value, nil
-		}
-		if st.creating(ctx, key) {
-			return nil, r.failKey(key, ErrReentrant)
 		}
 
 		var ticket flight.Ticket[outcome]
@@ -188,7 +194,11 @@ func (st *state) await(ctx context.Context, c *call, key string, ticket flight.T
 	if out.unproved && !early {
 		// An invalidation that this caller knows of may have come after the
 		// creator began. If the backend answers now, it has to be asked.
-		if _, err := st.look(ctx, &c.asks, key); err == nil {
+		_, err := st.look(ctx, &c.asks, key)
+		switch {
+		case ctx.Err() != nil:
+			return outcome{}, st.region.failKey(key, ended(ctx))
+		case err == nil:
 			return outcome{}, flight.ErrStartOver
 		}
 	}

@@ -102,6 +102,12 @@ func (st *state) creating(ctx context.Context, keys ...string) bool {
 	return false
 }
 
+// mayReenter reports whether ctx may be that of a creator which is at work, so that
+// a hit cannot be taken before that has been looked into.
+func (r *Region) mayReenter(ctx context.Context) bool {
+	return r.creators.Load() > 0 && FromContext(ctx) != nil
+}
+
 // made is what a creator has returned, or why it has not.
 type made struct {
 	values map[string]any
@@ -115,8 +121,10 @@ type made struct {
 func (st *state) runCreator(ctx context.Context, c *call, keys []string) made {
 	done := make(chan made, 1)
 	st.creators.join()
+	st.region.creators.Add(1)
 	go func() {
 		defer st.creators.leave()
+		defer st.region.creators.Add(-1)
 		out := made{err: ErrCreatorExited} // unless it returns or panics
 		returned := false
 		defer func() {

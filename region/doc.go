@@ -41,7 +41,7 @@
 // closes, or, with Config.CancelOnLeaseLost, when its lease is lost. A panic in it
 // reaches the waiters as [*PanicError]. Inside it [FromContext] offers what it may
 // want to say about the value. A creator may ask for other keys; for its own it gets
-// the fresh value, if there is one, and otherwise [ErrReentrant] at once.
+// [ErrReentrant] at once.
 //
 // # Failures
 //

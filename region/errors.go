@@ -22,6 +22,10 @@ var (
 	// ErrClosed is returned by a region that has been closed.
 	ErrClosed = errors.New("closed; configure it again before using it")
 
+	// ErrReconfigured is returned by calls other than GetOrCreate that were still
+	// under way when Reconfigure had waited for CloseTimeout.
+	ErrReconfigured = errors.New("reconfigured while the call was under way; call again")
+
 	// ErrConfig is wrapped by every error that a Config or an option is to
 	// blame for.
 	ErrConfig = errors.New("bad configuration")
@@ -39,11 +43,11 @@ var (
 	ErrReentrant = errors.New("a creator asked for the very key it is creating; call the wrapped function itself instead")
 
 	// ErrMaxWait is returned by a call that has waited for Config.MaxWait.
-	ErrMaxWait = errors.New("no value within MaxWait")
+	ErrMaxWait = errors.New("no value within MaxWait; see what the creator waits for, or raise Config.MaxWait")
 
 	// ErrCreateTimeout is returned when a creator has not returned within
 	// Config.CreateTimeout. It is also the cause of the creator's context.
-	ErrCreateTimeout = errors.New("the creator did not return within CreateTimeout")
+	ErrCreateTimeout = errors.New("the creator did not return within CreateTimeout; make it faster, or raise Config.CreateTimeout")
 
 	// ErrCreatorExited is returned when a creator ended its goroutine with
 	// runtime.Goexit, as testing.T.FailNow does.
@@ -142,10 +146,6 @@ func quote(key string) string {
 	return fmt.Sprintf("%q", key)
 }
 
-// errReplaced ends what is still under way on a configuration that Reconfigure has
-// replaced.
-var errReplaced = errors.New("reconfigured while the call was under way; call again")
-
 // fail adds the region's name to err.
 func (r *Region) fail(err error) error {
 	if r == nil {
@@ -168,7 +168,7 @@ func ended(ctx context.Context) error {
 	if cause == nil || errors.Is(cause, err) {
 		return cause
 	}
-	for _, own := range []error{ErrMaxWait, ErrClosed, errReplaced} {
+	for _, own := range []error{ErrMaxWait, ErrClosed, ErrReconfigured} {
 		if errors.Is(cause, own) {
 			return cause // it was not the caller's context that ended
 		}

@@ -121,7 +121,7 @@ func (st *state) age(a *asks, has, current backend.Stamps, age, own time.Duratio
 			limit = call
 		}
 	}
-	old := max(0, int64(age)) // a clock may have been set back
+	old := int64(age) // negative if a clock was set back, and then fresh
 	soft := current.Soft.IsZero() || has.Soft != current.Soft
 	switch {
 	case old <= limit && !soft:

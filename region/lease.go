@@ -27,6 +27,11 @@ func (p *production) acquire(keys []*pending) (captured backend.Stamps, err erro
 	}
 	grants, stamps, err := st.backend.Acquire(p.ctx, st.keys(names(asked)), st.guards)
 	if err == nil && len(grants) != len(asked) {
+		for _, g := range grants {
+			if g.Lease != nil {
+				_ = p.giveBack(g.Lease) // whosever it is; the error below says enough
+			}
+		}
 		err = errors.New("the backend answered for another number of keys than it was asked for")
 	}
 	if err != nil {

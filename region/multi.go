@@ -45,13 +45,8 @@ func getOrCreateMulti[T any, O Option](ctx context.Context, r *Region, keys []st
 		}
 		return boxed, nil
 	}
-	for {
-		found, err := r.getOrCreateMulti(ctx, keys, c)
-		if errors.Is(err, errReplaced) {
-			continue // with the new configuration
-		}
-		return unbox[T](found), err
-	}
+	found, err := r.getOrCreateMulti(ctx, keys, c)
+	return unbox[T](found), err
 }
 
 // waiting is one key that a batch waits for.
@@ -62,13 +57,27 @@ type waiting struct {
 	old    sight // served if the value is being created elsewhere
 }
 
-// getOrCreateMulti returns what it could get, also beside an error.
+// getOrCreateMulti returns what it could get, also beside an error. It starts over
+// as getOrCreate does.
 func (r *Region) getOrCreateMulti(ctx context.Context, keys []string, c *call) (map[string]any, error) {
-	st, err := r.enter()
-	if err != nil {
-		return nil, err
+	for {
+		st, err := r.enter()
+		if err != nil {
+			return nil, err
+		}
+		found, err := st.getOrCreateMulti(ctx, keys, c)
+		st.leave()
+		if !st.replaced(err) {
+			return found, err
+		}
 	}
-	defer st.leave()
+}
+
+func (st *state) getOrCreateMulti(ctx context.Context, keys []string, c *call) (map[string]any, error) {
+	r := st.region
+	if st.creating(ctx, keys...) {
+		return nil, r.fail(ErrReentrant)
+	}
 	ctx, cancel := st.bounded(ctx)
 	defer cancel()
 
@@ -127,22 +136,11 @@ func (b *batch) start(ctx context.Context, keys []string) []waiting {
 	}
 	var waits []waiting
 	var own []*pending
-	var wanted []string
-	for i, key := range keys {
-		if s := sights[i]; s.verdict == fresh {
-			counters.hits.Add(1)
-			b.take(key, outcome{value: s.value, err: notFoundErr(s)})
-		} else {
-			wanted = append(wanted, key)
-		}
-	}
-	if st.creating(ctx, wanted...) {
-		b.fail(st.region.fail(ErrReentrant))
-		return nil
-	}
 	for i, key := range keys {
 		s := sights[i]
 		if s.verdict == fresh {
+			counters.hits.Add(1)
+			b.take(key, outcome{value: s.value, err: notFoundErr(s)})
 			continue
 		}
 		w := waiting{key: key, old: s}

@@ -254,8 +254,9 @@ func (p *production) fail(keys []*pending, err error) {
 }
 
 func (p *production) finish(q *pending, out outcome, everyone bool, err error) {
-	if q.flight.Finish(out, everyone, err) {
-		p.wanted.Add(-1)
+	if q.flight.Finish(out, everyone, err) && p.wanted.Add(-1) == 0 {
+		// Either all are finished, or those that are not have been abandoned.
+		p.cancel(ErrAbandoned)
 	}
 }
 

@@ -22,6 +22,7 @@ type Region struct {
 	closed atomic.Bool           // nil state means closed rather than never configured
 	change sync.Mutex            // held while the state is being replaced
 
+	creators atomic.Int64 // creators at work
 	counters counters
 }
 
@@ -140,14 +141,16 @@ func (r *Region) Reconfigure(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	next.claims = old.claims // what is stored may be stored still
 	r.state.Store(next)
-	if err := old.close(errReplaced); err != nil {
+	if err := old.close(ErrReconfigured); err != nil {
 		return r.fail(err)
 	}
 	return nil
 }
 
-// Close ends the use of the region. It lets calls and creations that are under
+// Close ends the use of the region. It must not be called from a creator, for which
+// it would wait. It lets calls and creations that are under
 // way finish for Config.CloseTimeout, then cancels them, and closes the backend
 // if no other region uses it. Later calls return [ErrClosed]. Closing a region
 // that is not configured does nothing.

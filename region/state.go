@@ -34,7 +34,7 @@ type state struct {
 	stale int64 // StaleFor, in nanoseconds
 
 	flights  flight.Group[outcome]
-	claims   claims
+	claims   *claims
 	calls    gate                    // calls and creations under way
 	creators gate                    // creators that have not returned, wanted or not
 	ending   context.Context         // ends what takes too long when the state is closed
@@ -46,6 +46,7 @@ func newState(r *Region, cfg Config) (*state, error) {
 	st := &state{
 		Config:  cfg,
 		region:  r,
+		claims:  new(claims),
 		backend: cfg.Backend,
 		guards:  []backend.Guard{{Region: r.name}},
 		now:     time.Now,
@@ -61,7 +62,9 @@ func newState(r *Region, cfg Config) (*state, error) {
 		st.backend = wrapped
 	}
 	st.bytes = st.backend.Bytes()
-	if local, ok := st.backend.(backend.Local); ok && !st.bytes {
+	// A proxy that embeds the backend's own type has its short cuts too, but does
+	// not want them taken.
+	if local, ok := st.backend.(backend.Local); ok && !st.bytes && len(cfg.Wrap) == 0 {
 		st.local = local.In(r.name)
 		st.live = st.local.Live()
 	}
@@ -111,6 +114,12 @@ func lasting(fresh, stale int64) time.Duration {
 
 func (st *state) leave() { st.calls.leave() }
 
+// replaced reports whether err comes of this configuration's having been replaced,
+// as opposed to one that the creator has got elsewhere.
+func (st *state) replaced(err error) bool {
+	return errors.Is(err, ErrReconfigured) && errors.Is(context.Cause(st.ending), ErrReconfigured)
+}
+
 // close lets the calls that are under way end, ends with cause what is left after
 // CloseTimeout, and gives up the share in the backend.
 func (st *state) close(cause error) error {
@@ -118,7 +127,9 @@ func (st *state) close(cause error) error {
 	idle := st.calls.close()
 	if !await(idle, st.CloseTimeout) {
 		st.end(cause)
-		await(idle, settleTime)
+		if !await(idle, settleTime) {
+			errs = append(errs, fmt.Errorf("%d calls wait for a backend that ignores that their context has ended", st.calls.count()))
+		}
 	}
 	st.end(cause)
 	// A creator whose callers have gone may still be at work.

@@ -92,8 +92,7 @@ func setMulti[O Option](ctx context.Context, r *Region, values map[string]any, v
 	}
 	_, err = st.backend.Set(ctx, items, nil)
 	if err != nil {
-		st.failed("set", items[0].Key.Name, err)
-		return r.failKey(items[0].Key.Name, err)
+		return r.failKey(items[0].Key.Name, st.writeFailed(ctx, "set", items[0].Key.Name, err))
 	}
 	var refused []error
 	for _, item := range items {
@@ -112,9 +111,19 @@ func (st *state) capture(ctx context.Context) (backend.Stamps, error) {
 	}
 	stamps, err := st.backend.Stamps(ctx, st.guards)
 	if err != nil {
-		st.failed("stamps", "", err)
+		err = st.writeFailed(ctx, "stamps", "", err)
 	}
 	return first(stamps), err
+}
+
+// writeFailed counts a failure of the backend and tells of it, unless it came of
+// the end of the call's context: then that is the error.
+func (st *state) writeFailed(ctx context.Context, op, key string, err error) error {
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	st.failed(op, key, err)
+	return err
 }
 
 // Delete removes the values of keys. A creation of one of them that is under way
@@ -137,8 +146,7 @@ func (r *Region) Delete(ctx context.Context, keys ...string) error {
 	err = st.backend.Delete(ctx, st.keys(keys))
 	st.flights.Void(keys...)
 	if err != nil {
-		st.failed("delete", keys[0], err)
-		err = r.failKey(keys[0], err)
+		err = r.failKey(keys[0], st.writeFailed(ctx, "delete", keys[0], err))
 	}
 	st.invalidated(InvalidationEvent{Keys: keys, Err: err})
 	return err
@@ -166,8 +174,7 @@ func (r *Region) Invalidate(ctx context.Context, mode Invalidation) error {
 	err = st.backend.Renew(ctx, st.guards, mode == Soft)
 	st.flights.VoidAll()
 	if err != nil {
-		st.failed("renew", "", err)
-		err = r.fail(err)
+		err = r.fail(st.writeFailed(ctx, "renew", "", err))
 	}
 	st.invalidated(InvalidationEvent{Mode: mode, Err: err})
 	return err
