@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -98,18 +99,22 @@ func ageLimit(d time.Duration) int64 {
 }
 
 // ttl returns how long a backend has to keep a value of this expiration: until it
-// is dead, and a moment longer, so that the region judges and not the backend. Zero
-// means for ever.
+// is dead, and a little longer, so that the region judges and not the backend, and
+// that values which were stored together do not leave together. Zero means for ever.
 func (st *state) ttl(expiration time.Duration) time.Duration {
 	return lasting(ageLimit(expiration), st.stale)
 }
 
 func lasting(fresh, stale int64) time.Duration {
-	const moment = int64(time.Millisecond)
-	if fresh > math.MaxInt64-moment || stale > math.MaxInt64-moment-fresh {
+	const (
+		most   = math.MaxInt64 / 2
+		moment = int64(time.Millisecond)
+	)
+	if fresh > most || stale > most-fresh {
 		return 0
 	}
-	return time.Duration(fresh + stale + moment)
+	ttl := fresh + stale + moment
+	return time.Duration(ttl + rand.Int64N(ttl/20+1))
 }
 
 func (st *state) leave() { st.calls.leave() }
