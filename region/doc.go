@@ -54,5 +54,7 @@
 //
 // If Delete or Invalidate returned before a read began, the read never yields a
 // value whose creator began before the invalidation was called, in any process,
-// even if that creator was still running.
+// even if that creator was still running. A process that cannot reach its backend
+// cannot learn of invalidations made elsewhere: while that lasts, its callers share
+// what it creates itself.
 package region
