@@ -94,14 +94,15 @@ func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, err
 			return nil, err
 		}
 		value, err := st.getOrCreate(ctx, key, c)
-		st.leave()
 		if !st.replaced(err) {
 			return value, err
 		}
 	}
 }
 
+// getOrCreate leaves the state, which the caller has entered.
 func (st *state) getOrCreate(ctx context.Context, key string, c *call) (value any, err error) {
+	defer st.leave()
 	r := st.region
 	if st.creating(ctx, key) {
 		return nil, r.failKey(key, ErrReentrant)

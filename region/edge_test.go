@@ -30,6 +30,38 @@ func noPanic(t *testing.T, what string, f func()) {
 	f()
 }
 
+// A proxy that panics where its caller stands is the caller's affair, and no reason
+// for Close to wait.
+func TestCloseDoesNotWaitForACallThatPanicked(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		cfg := config(memory.Config{})
+		cfg.Wrap = append(cfg.Wrap, probing(&probe{before: func(op string) {
+			if op == "get" {
+				panic("proxy")
+			}
+		}}))
+		r := open(t, cfg)
+		for _, call := range []func(){
+			func() { region.GetOrCreate(t.Context(), r, "k", counting().create) },
+			func() { region.GetOrCreateMulti(t.Context(), r, []string{"k"}, (&loader{}).create) },
+			func() { region.Get[string](t.Context(), r, "k") },
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("the panic did not reach the caller")
+					}
+				}()
+				call()
+			}()
+		}
+		began := time.Now()
+		if err := r.Close(); err != nil || time.Since(began) != 0 {
+			t.Errorf("Close = %v after %v", err, time.Since(began))
+		}
+	})
+}
+
 // slowBackend hangs but obeys its ctx, as a client of a server that has gone silent does.
 type slowBackend struct {
 	backend.Backend

@@ -66,14 +66,15 @@ func (r *Region) getOrCreateMulti(ctx context.Context, keys []string, c *call) (
 			return nil, err
 		}
 		found, err := st.getOrCreateMulti(ctx, keys, c)
-		st.leave()
 		if !st.replaced(err) {
 			return found, err
 		}
 	}
 }
 
+// getOrCreateMulti leaves the state, which the caller has entered.
 func (st *state) getOrCreateMulti(ctx context.Context, keys []string, c *call) (map[string]any, error) {
+	defer st.leave()
 	r := st.region
 	if st.creating(ctx, keys...) {
 		return nil, r.fail(ErrReentrant)

@@ -22,7 +22,7 @@ func FuzzAppendString(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		dst, err := encode(nil, s)
 		if err != nil {
-			t.Skip(err)
+			return // larger than a key may be
 		}
 		quoted, err := strconv.QuotedPrefix(string(dst) + `"),`)
 		if err != nil || quoted != string(dst) {

@@ -178,9 +178,6 @@ func (f *Flight[R]) leave() {
 	}
 }
 
-// Key returns what the flight was started for.
-func (f *Flight[R]) Key() string { return f.key }
-
 // OnAbandon sets what is called when the last waiter has left before Finish;
 // nobody can join by then. The leader calls it before it waits itself.
 func (f *Flight[R]) OnAbandon(abandon func()) {
