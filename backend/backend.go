@@ -74,8 +74,9 @@ type Backend interface {
 	// those it was granted, after it was granted them. It never waits for a
 	// holder. Grants stand in the order of keys; a Grant without Lease says that
 	// somebody else holds it. The stamps of guards are read after the leases
-	// were granted, and absent ones are created, so that none is zero. No key
-	// may stand in keys twice. On an error no lease is held.
+	// were granted, and absent ones are created, so that none is zero; if no
+	// lease was granted they may be zero. No key may stand in keys twice. On an
+	// error no lease is held.
 	Acquire(ctx context.Context, keys []Key, guards []Guard) ([]Grant, []Stamps, error)
 
 	// Wait blocks until the lease of one of keys may be free, under the contract

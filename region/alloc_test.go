@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend/memory"
+	"github.com/dogpile-go/dogpile/codec/cbor"
 	"github.com/dogpile-go/dogpile/region"
 )
 
@@ -47,6 +48,37 @@ func TestHitsAllocateNothing(t *testing.T) {
 		}
 		if hits := r.Stats().Hits - before.Hits; hits != 1001 {
 			t.Errorf("%s: %d hits were counted, want 1001", name, hits)
+		}
+	}
+}
+
+// Hits over a backend of bytes allocate the context of the call and, for a wrapped
+// function, the key; the rest is the codec's.
+func TestByteHitsAllocateLittle(t *testing.T) {
+	c := cbor.New()
+	data, err := c.Append(nil, account{ID: 1234567, Name: "somebody", Age: 42})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codecs := testing.AllocsPerRun(1000, func() {
+		if err := c.Decode(data, new(account)); err != nil {
+			t.Error(err)
+		}
+	})
+	for who, hit := range byteHits(t) {
+		want := codecs + 1
+		if who != "Get" && who != "GetOrCreate" {
+			want++
+		}
+		ctx := t.Context()
+		n := testing.AllocsPerRun(1000, func() {
+			if err := hit(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		// The race detector makes sync.Pool drop things at random.
+		if n > want && !raceEnabled {
+			t.Errorf("%s allocates %v times, want %v", who, n, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,9 +21,12 @@ import (
 type Bound[P, V any] struct {
 	region *Region
 	fn     func(context.Context, P) (V, error)
-	opts   []Option
-	plain  bool  // no option changes how a call is made
 	err    error // why nothing works
+
+	// The options, by what they are for.
+	forCall []CallOption
+	forGet  []GetOption
+	forSet  []SetOption
 
 	claim   *claimant              // nil with WithKey, which has no key space
 	claimed atomic.Pointer[claims] // where claim was granted
@@ -37,19 +41,22 @@ type Bound[P, V any] struct {
 func bind[P, V any](r *Region, isNil bool, original any, fn func(context.Context, P) (V, error), opts []Option,
 	encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) *Bound[P, V] {
 
-	b := &Bound[P, V]{region: r, fn: fn, opts: opts, plain: len(only[CallOption](opts)) == 0}
-	b.err = b.configure(isNil, original, encoder, keyOf)
+	b := &Bound[P, V]{
+		region: r, fn: fn,
+		forCall: only[CallOption](opts), forGet: only[GetOption](opts), forSet: only[SetOption](opts),
+	}
+	b.err = b.configure(isNil, original, opts, encoder, keyOf)
 	return b
 }
 
-func (b *Bound[P, V]) configure(isNil bool, original any, encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) error {
+func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) error {
 	switch {
 	case b.region == nil, checkName(b.region.name) != nil:
 		return b.region.notUsable()
 	case isNil:
 		return b.region.fail(ErrNilCreator)
 	}
-	s, err := collect(b.opts, reflect.TypeFor[V]())
+	s, err := collect(opts, reflect.TypeFor[V]())
 	if err != nil {
 		return b.region.fail(err)
 	}
@@ -83,32 +90,36 @@ func (b *Bound[P, V]) configure(isNil bool, original any, encoder func() (argkey
 	return nil
 }
 
-// buffers hold keys while they are looked up, so that a hit allocates nothing.
+// buffers hold keys while they are put together and looked up, so that a hit
+// allocates nothing.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 128); return &b }}
 
-// largestPooled keeps one huge key from staying in memory for ever.
-const largestPooled = 4 << 10
+// putBack returns a buffer that has grown into key.
+func putBack(buf *[]byte, key []byte) {
+	const largest = 4 << 10 // keeps one huge key from staying in memory for ever
+	if cap(key) <= largest {
+		*buf = key
+		buffers.Put(buf)
+	}
+}
 
 // Call returns the function's value for p, from the region if it is there: it is
 // [GetOrCreate] with the function as creator.
 func (b *Bound[P, V]) Call(ctx context.Context, p P) (V, error) {
-	if st := b.granted(); st != nil && b.plain && !b.region.mayReenter(ctx) {
+	if st := b.granted(); st != nil && st.local != nil && len(b.forCall) == 0 && !b.region.mayReenter(ctx) {
 		buf := buffers.Get().(*[]byte)
 		key, err := b.appendKey((*buf)[:0], p)
 		var hit *V
 		if err == nil {
 			hit, _ = st.peekBytes(key).(*V)
 		}
-		if cap(key) <= largestPooled {
-			*buf = key
-			buffers.Put(buf)
-		}
+		putBack(buf, key)
 		if hit != nil {
 			b.region.counters.hits.Add(1)
 			return *hit, nil
 		}
 	}
-	return b.call(ctx, p)
+	return b.call(ctx, p, b.forCall)
 }
 
 // granted returns the region's configuration, if there is one in which the function
@@ -125,12 +136,14 @@ func (b *Bound[P, V]) granted() *state {
 }
 
 // call is Call for what is not found in passing.
-func (b *Bound[P, V]) call(ctx context.Context, p P) (value V, err error) {
+func (b *Bound[P, V]) call(ctx context.Context, p P, opts []CallOption) (value V, err error) {
 	key, err := b.Key(p)
 	if err != nil {
 		return value, err
 	}
-	return getOrCreate(ctx, b.region, key, func(ctx context.Context) (V, error) { return b.fn(ctx, p) }, b.opts)
+	return getOrCreate[V](ctx, b.region, key, func() maker {
+		return makerOf(func(ctx context.Context) (V, error) { return b.fn(ctx, p) })
+	}, opts)
 }
 
 func (b *Bound[P, V]) appendKey(dst []byte, p P) ([]byte, error) {
@@ -154,11 +167,14 @@ func (b *Bound[P, V]) Key(p P) (string, error) {
 		}
 		b.claimed.Store(st.claims)
 	}
-	key, err := b.appendKey(nil, p)
+	buf := buffers.Get().(*[]byte)
+	text, err := b.appendKey((*buf)[:0], p)
+	key := string(text)
+	putBack(buf, text)
 	if err != nil {
 		return "", b.region.fail(fmt.Errorf("%w: %s…): %w", ErrConfig, b.open, err))
 	}
-	return string(key), nil
+	return key, nil
 }
 
 // Get returns the fresh value for p, as [Get] does, by the expiration that the
@@ -168,9 +184,9 @@ func (b *Bound[P, V]) Get(ctx context.Context, p P) (value V, ok bool, err error
 	if err != nil {
 		return value, false, err
 	}
-	found, err := getMulti(ctx, b.region, []string{key}, typeOf[V](), only[GetOption](b.opts))
-	if got, ok := found[key].(*V); ok {
-		return *got, true, err
+	found, err := get(ctx, b.region, key, typeOf[V](), b.forGet)
+	if got, ok := found.(*V); ok {
+		return *got, true, nil
 	}
 	return value, false, err
 }
@@ -181,7 +197,7 @@ func (b *Bound[P, V]) Set(ctx context.Context, p P, value V) error {
 	if err != nil {
 		return err
 	}
-	return setMulti(ctx, b.region, map[string]any{key: &value}, typeOf[V](), only[SetOption](b.opts))
+	return setMulti(ctx, b.region, map[string]any{key: &value}, typeOf[V](), b.forSet)
 }
 
 // Invalidate removes the value for p, as [Region.Delete] does.
@@ -196,13 +212,8 @@ func (b *Bound[P, V]) Invalidate(ctx context.Context, p P) error {
 // Refresh calls the function and stores and returns its value, whatever is stored
 // now. Callers who want the same at the same time share one call that begins after
 // all of them have come.
-func (b *Bound[P, V]) Refresh(ctx context.Context, p P) (value V, err error) {
-	key, err := b.Key(p)
-	if err != nil {
-		return value, err
-	}
-	opts := append(only[CallOption](b.opts), refreshOption{})
-	return getOrCreate(ctx, b.region, key, func(ctx context.Context) (V, error) { return b.fn(ctx, p) }, opts)
+func (b *Bound[P, V]) Refresh(ctx context.Context, p P) (V, error) {
+	return b.call(ctx, p, append(slices.Clip(b.forCall), refreshOption{}))
 }
 
 // refreshOption finds nothing good enough, but keeps what is created for as long

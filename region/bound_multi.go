@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/dogpile-go/dogpile/internal/argkey"
 )
@@ -30,22 +31,21 @@ func BindMulti[K comparable, V any](r *Region, fn func(context.Context, []K) (ma
 // be created: it is [GetOrCreateMulti] with the function as creator. An id that
 // stands in ids twice is asked for once.
 func (b *BoundMulti[K, V]) Call(ctx context.Context, ids []K) (map[K]V, error) {
-	return b.load(ctx, ids, b.one.opts)
+	return b.load(ctx, ids, b.one.forCall)
 }
 
 // Refresh calls the function for all ids, and stores and returns its values,
 // whatever is stored now.
 func (b *BoundMulti[K, V]) Refresh(ctx context.Context, ids []K) (map[K]V, error) {
-	opts := append(only[Option](b.one.opts), Option(refreshOption{}))
-	return b.load(ctx, ids, opts)
+	return b.load(ctx, ids, append(slices.Clip(b.one.forCall), refreshOption{}))
 }
 
-func (b *BoundMulti[K, V]) load(ctx context.Context, ids []K, opts []Option) (map[K]V, error) {
+func (b *BoundMulti[K, V]) load(ctx context.Context, ids []K, opts []CallOption) (map[K]V, error) {
 	keys, byKey, err := b.keys(ids)
 	if err != nil {
 		return map[K]V{}, err
 	}
-	found, err := getOrCreateMulti(ctx, b.one.region, keys, func(ctx context.Context, missing []string) (map[string]V, error) {
+	found, err := GetOrCreateMulti(ctx, b.one.region, keys, func(ctx context.Context, missing []string) (map[string]V, error) {
 		wanted := make([]K, len(missing))
 		for i, key := range missing {
 			wanted[i] = byKey[key]
@@ -55,7 +55,7 @@ func (b *BoundMulti[K, V]) load(ctx context.Context, ids []K, opts []Option) (ma
 			return nil, err
 		}
 		return b.keyed(values)
-	}, opts)
+	}, opts...)
 	return byID(found, byKey), err
 }
 
@@ -65,7 +65,7 @@ func (b *BoundMulti[K, V]) Get(ctx context.Context, ids []K) (map[K]V, error) {
 	if err != nil {
 		return map[K]V{}, err
 	}
-	found, err := getMulti(ctx, b.one.region, keys, typeOf[V](), only[GetOption](b.one.opts))
+	found, err := getMulti(ctx, b.one.region, keys, typeOf[V](), b.one.forGet)
 	return byID(unbox[V](found), byKey), err
 }
 
@@ -79,7 +79,7 @@ func (b *BoundMulti[K, V]) Set(ctx context.Context, values map[K]V) error {
 	for key, value := range keyed {
 		boxed[key] = &value
 	}
-	return setMulti(ctx, b.one.region, boxed, typeOf[V](), only[SetOption](b.one.opts))
+	return setMulti(ctx, b.one.region, boxed, typeOf[V](), b.one.forSet)
 }
 
 // Invalidate removes the values of ids, as [Region.Delete] does.

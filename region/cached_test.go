@@ -214,3 +214,13 @@ func TestWrappersTakeOptions(t *testing.T) {
 		}
 	})
 }
+
+func TestIDsWithOneKeyAreAnError(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := region.BindMulti(open(t, kinds["values"]()), func(context.Context, []int) (map[int]string, error) { return nil, nil },
+			region.WithKey(func(id int) string { return fmt.Sprint(id % 10) }))
+		if _, err := f.Call(t.Context(), []int{1, 11}); !errors.Is(err, region.ErrConfig) {
+			t.Errorf("got %v, want ErrConfig", err)
+		}
+	})
+}

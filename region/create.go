@@ -53,32 +53,38 @@ var errElsewhere = errors.New("region: the value is being created elsewhere")
 // [ErrNotConfigured], [ErrClosed], [ErrNotFound] if create returned it, now or
 // not longer than Config.NotFoundFor ago, and [ErrConfig] for a bad option.
 func GetOrCreate[T any](ctx context.Context, r *Region, key string, create func(context.Context) (T, error), opts ...CallOption) (T, error) {
-	if create != nil && len(opts) == 0 {
+	if create == nil {
+		var none T
+		return none, r.failKey(key, ErrNilCreator)
+	}
+	if len(opts) == 0 {
 		if p, ok := r.peek(key).(*T); ok && !r.mayReenter(ctx) {
 			r.counters.hits.Add(1)
 			return *p, nil
 		}
 	}
-	return getOrCreate(ctx, r, key, create, opts)
+	return getOrCreate[T](ctx, r, key, func() maker { return makerOf(create) }, opts)
 }
 
-// getOrCreate is GetOrCreate after it has missed.
-func getOrCreate[T any, O Option](ctx context.Context, r *Region, key string, create func(context.Context) (T, error), opts []O) (value T, err error) {
-	if create == nil {
-		return value, r.failKey(key, ErrNilCreator)
-	}
-	c := &call{asks: asks{valueType: typeOf[T]()}}
-	if c.settings, err = resolve(opts, c.typ); err != nil {
-		return value, r.failKey(key, err)
-	}
-	c.make = func(ctx context.Context, keys []string) (map[string]any, error) {
+// makerOf returns the maker of one value.
+func makerOf[T any](create func(context.Context) (T, error)) maker {
+	return func(ctx context.Context, keys []string) (map[string]any, error) {
 		value, err := create(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return map[string]any{keys[0]: &value}, nil
 	}
-	got, err := r.getOrCreate(ctx, key, c)
+}
+
+// getOrCreate is GetOrCreate after it has not found anything in passing. It calls
+// prepare when a value has to be created, so that a hit makes no closures.
+func getOrCreate[T any](ctx context.Context, r *Region, key string, prepare func() maker, opts []CallOption) (value T, err error) {
+	a := asks{valueType: typeOf[T]()}
+	if a.settings, err = resolve(opts, a.typ); err != nil {
+		return value, r.failKey(key, err)
+	}
+	got, err := r.getOrCreate(ctx, key, &a, prepare)
 	if err != nil {
 		return value, err
 	}
@@ -87,13 +93,13 @@ func getOrCreate[T any, O Option](ctx context.Context, r *Region, key string, cr
 
 // getOrCreate returns a *T for the T of the call. A call that is under way when
 // Reconfigure ends its patience starts over on the new configuration.
-func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, error) {
+func (r *Region) getOrCreate(ctx context.Context, key string, a *asks, prepare func() maker) (any, error) {
 	for {
 		st, err := r.enter()
 		if err != nil {
 			return nil, err
 		}
-		value, err := st.getOrCreate(ctx, key, c)
+		value, err := st.getOrCreate(ctx, key, a, prepare)
 		if !st.replaced(err) {
 			return value, err
 		}
@@ -101,67 +107,60 @@ func (r *Region) getOrCreate(ctx context.Context, key string, c *call) (any, err
 }
 
 // getOrCreate leaves the state, which the caller has entered.
-func (st *state) getOrCreate(ctx context.Context, key string, c *call) (value any, err error) {
+func (st *state) getOrCreate(ctx context.Context, key string, a *asks, prepare func() maker) (any, error) {
 	defer st.leave()
-	r := st.region
 	if st.creating(ctx, key) {
-		return nil, r.failKey(key, ErrReentrant)
+		return nil, st.region.failKey(key, ErrReentrant)
 	}
-	ctx, cancel := st.bounded(ctx)
-	defer cancel()
+	ctx, bounds := st.bounded(ctx)
+	defer bounds.release()
+	return st.obtain(ctx, key, a, prepare)
+}
 
-	came := st.flights.Arrive()
-	missed := false // nothing was found that could be used at once
-	defer func() {
-		if missed {
-			r.counters.misses.Add(1)
-		}
-	}()
+// obtain looks, and creates or waits, until there is a value or an error.
+func (st *state) obtain(ctx context.Context, key string, a *asks, prepare func() maker) (any, error) {
+	r := st.region
+	at := approach{key: key, came: st.flights.Arrive()}
+	missed := false // the call has been counted as a miss
 	for {
 		if ctx.Err() != nil {
 			return nil, r.failKey(key, ended(ctx))
 		}
-		s, err := st.look(ctx, &c.asks, key)
-		if err != nil && ctx.Err() == nil {
-			st.failed("get", key, err) // and s is a miss
+		if !st.approach(ctx, a, &at) {
+			continue
 		}
-		if s.verdict == fresh {
+		s, ticket, leads := at.sight, at.ticket, at.leads
+		switch {
+		case s.verdict == fresh && s.notFound:
 			r.counters.hits.Add(1)
-			if s.notFound {
-				return nil, r.failKey(key, ErrNotFound)
-			}
+			return nil, r.failKey(key, ErrNotFound)
+		case s.verdict == fresh:
+			r.counters.hits.Add(1)
 			return s.value, nil
-		}
-
-		var ticket flight.Ticket[outcome]
-		var leads bool
-		if s.verdict == stale {
-			if ticket, leads = st.flights.Lead(key, came); !leads {
-				r.counters.staleHits.Add(1)
-				return s.value, nil
-			}
-		} else {
-			ticket, leads = st.flights.Join(key, came)
+		case s.verdict == stale && !leads:
+			r.counters.staleHits.Add(1)
+			return s.value, nil
 		}
 		if leads {
 			q := &pending{key: key, flight: ticket.Flight(), try: s.verdict == stale}
-			st.produce(ctx, c, []*pending{q})
+			st.produce(ctx, &call{asks: *a, make: prepare()}, []*pending{q})
 			if q.try && st.Refresh == Background {
 				r.counters.staleHits.Add(1)
 				return s.value, nil
 			}
 		}
-		out, err := st.await(ctx, c, key, ticket, leads)
-		switch {
-		case errors.Is(err, errElsewhere) && s.verdict == stale:
+		out, err := st.await(ctx, a, key, ticket, leads)
+		if errors.Is(err, errElsewhere) && s.verdict == stale {
 			r.counters.staleHits.Add(1)
 			return s.value, nil
-		case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
-			missed = true
-			continue
 		}
-		missed = true
+		if !missed {
+			missed = true
+			r.counters.misses.Add(1)
+		}
 		switch {
+		case errors.Is(err, flight.ErrStartOver), errors.Is(err, errElsewhere):
+			continue
 		case err != nil:
 			return nil, err
 		case out.err != nil:
@@ -173,7 +172,7 @@ func (st *state) getOrCreate(ctx context.Context, key string, c *call) (value an
 
 // await waits for the flight and returns its outcome as far as this call may have
 // it: with a value of the call's type, or with an err, or missing.
-func (st *state) await(ctx context.Context, c *call, key string, ticket flight.Ticket[outcome], leads bool) (outcome, error) {
+func (st *state) await(ctx context.Context, a *asks, key string, ticket flight.Ticket[outcome], leads bool) (outcome, error) {
 	began := time.Now()
 	out, early, err := ticket.Wait(ctx)
 	if !leads || out.waited {
@@ -189,13 +188,13 @@ func (st *state) await(ctx context.Context, c *call, key string, ticket flight.T
 		return outcome{}, st.region.failKey(key, err)
 	}
 
-	if c.refresh && !(early && out.created) {
+	if a.refresh && !(early && out.created) {
 		return outcome{}, flight.ErrStartOver // it wants a value created after it came
 	}
 	if out.unproved && !early {
 		// An invalidation that this caller knows of may have come after the
 		// creator began. If the backend answers now, it has to be asked.
-		_, err := st.look(ctx, &c.asks, key)
+		_, err := st.look(ctx, a, key)
 		switch {
 		case ctx.Err() != nil:
 			return outcome{}, st.region.failKey(key, ended(ctx))
@@ -209,12 +208,12 @@ func (st *state) await(ctx context.Context, c *call, key string, ticket flight.T
 		if !leads {
 			return outcome{}, flight.ErrStartOver // this caller's own creator may know the key
 		}
-	case !c.is(out.value):
+	case !a.is(out.value):
 		return outcome{}, flight.ErrStartOver // the leader was after another type
 	case out.payload != nil && !leads:
 		// A backend of bytes gives everyone a value of their own, and so it
 		// must be when the bytes have not been there and back.
-		if own, err := st.decode(c.valueType, out.payload); err == nil {
+		if own, err := st.decode(a.valueType, out.payload); err == nil {
 			out.value = own
 		}
 	}

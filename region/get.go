@@ -19,9 +19,9 @@ func Get[T any](ctx context.Context, r *Region, key string, opts ...GetOption) (
 			return *p, true, nil
 		}
 	}
-	found, err := getMulti(ctx, r, []string{key}, typeOf[T](), opts)
-	if p, ok := found[key].(*T); ok {
-		return *p, true, err
+	found, err := get(ctx, r, key, typeOf[T](), opts)
+	if p, ok := found.(*T); ok {
+		return *p, true, nil
 	}
 	return value, false, err
 }
@@ -42,6 +42,27 @@ func unbox[T any](boxed map[string]any) map[string]T {
 	return values
 }
 
+// get returns a pointer to the value of key, or nil if there is none that will do.
+func get(ctx context.Context, r *Region, key string, vt *valueType, opts []GetOption) (any, error) {
+	st, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer st.leave()
+	a := asks{valueType: vt}
+	if a.settings, err = resolve(opts, vt.typ); err != nil {
+		return nil, r.fail(err)
+	}
+	ctx, bounds := st.bounded(ctx)
+	defer bounds.release()
+
+	s, err := st.look(ctx, &a, key)
+	if err != nil {
+		return nil, st.readFailed(ctx, key, err)
+	}
+	return r.take(&a, s), nil
+}
+
 func getMulti(ctx context.Context, r *Region, keys []string, vt *valueType, opts []GetOption) (map[string]any, error) {
 	st, err := r.enter()
 	if err != nil {
@@ -52,8 +73,8 @@ func getMulti(ctx context.Context, r *Region, keys []string, vt *valueType, opts
 	if a.settings, err = resolve(opts, vt.typ); err != nil {
 		return nil, r.fail(err)
 	}
-	ctx, cancel := st.bounded(ctx)
-	defer cancel()
+	ctx, bounds := st.bounded(ctx)
+	defer bounds.release()
 
 	keys = unique(keys)
 	sights, err := st.lookMulti(ctx, &a, keys)
@@ -62,20 +83,27 @@ func getMulti(ctx context.Context, r *Region, keys []string, vt *valueType, opts
 	}
 	found := make(map[string]any, len(keys))
 	for i, s := range sights {
-		switch {
-		case s.notFound || s.verdict <= dead:
-			r.counters.misses.Add(1)
-		case s.verdict == fresh:
-			r.counters.hits.Add(1)
-			found[keys[i]] = s.value
-		case a.allowStale:
-			r.counters.staleHits.Add(1)
-			found[keys[i]] = s.value
-		default:
-			r.counters.misses.Add(1)
+		if value := r.take(&a, s); value != nil {
+			found[keys[i]] = value
 		}
 	}
 	return found, nil
+}
+
+// take counts a read that does not create, and returns what it may return: a
+// pointer to the value, or nil.
+func (r *Region) take(a *asks, s sight) any {
+	switch {
+	case s.notFound || s.verdict <= dead:
+	case s.verdict == fresh:
+		r.counters.hits.Add(1)
+		return s.value
+	case a.allowStale:
+		r.counters.staleHits.Add(1)
+		return s.value
+	}
+	r.counters.misses.Add(1)
+	return nil
 }
 
 // lookMulti reads keys in one round trip. A failure of the backend is counted,

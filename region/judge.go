@@ -86,7 +86,7 @@ func (st *state) judge(a *asks, key string, e *backend.Entry, current backend.St
 	case err != nil:
 	case h.Schema != a.schema:
 		err = errOtherType
-	case h.Codec != envelope.CodecID(st.Codec.Name()):
+	case h.Codec != st.codecID:
 		err = errOtherCodec
 	}
 	if err != nil {

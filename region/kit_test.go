@@ -19,16 +19,24 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // kinds are the ways in which a region can meet its backend: values in the same
-// process, bytes, and either of them behind a proxy that hides what they can do.
+// process, bytes, either of them behind a proxy that hides what they can do, and bytes
+// as on a server.
 var kinds = map[string]func() region.Config{
 	"values":        func() region.Config { return config(memory.Config{}) },
 	"bytes":         func() region.Config { return config(memory.Config{Copy: true}) },
 	"values, proxy": func() region.Config { return proxied(config(memory.Config{})) },
 	"bytes, proxy":  func() region.Config { return proxied(config(memory.Config{Copy: true})) },
+	"bytes, remote": func() region.Config { return remote(config(memory.Config{Copy: true})) },
 }
 
 func config(m memory.Config) region.Config {
 	return region.Config{Backend: memory.New(m), Expiration: time.Minute, StaleFor: time.Hour}
+}
+
+// remote hides that the backend lives in the process, so that it counts as a server.
+func remote(cfg region.Config) region.Config {
+	cfg.Backend = &struct{ backend.Backend }{cfg.Backend}
+	return cfg
 }
 
 func proxied(cfg region.Config) region.Config {
@@ -268,4 +276,46 @@ func (p *probe) Renew(ctx context.Context, guards []backend.Guard, soft bool) er
 		return err
 	}
 	return p.Backend.Renew(ctx, guards, soft)
+}
+
+// slowBackend hangs but obeys its ctx, as a client of a server that has gone silent does.
+type slowBackend struct {
+	backend.Backend
+	on atomic.Bool
+}
+
+func (s *slowBackend) hang(ctx context.Context) error {
+	if s.on.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (s *slowBackend) Get(ctx context.Context, k backend.Key, g []backend.Guard) (backend.Found, error) {
+	if err := s.hang(ctx); err != nil {
+		return backend.Found{}, err
+	}
+	return s.Backend.Get(ctx, k, g)
+}
+
+func (s *slowBackend) Set(ctx context.Context, i []backend.Item, g []backend.Guard) ([]backend.Stamps, error) {
+	if err := s.hang(ctx); err != nil {
+		return nil, err
+	}
+	return s.Backend.Set(ctx, i, g)
+}
+
+func (s *slowBackend) Delete(ctx context.Context, k []backend.Key) error {
+	if err := s.hang(ctx); err != nil {
+		return err
+	}
+	return s.Backend.Delete(ctx, k)
+}
+
+func (s *slowBackend) Stamps(ctx context.Context, g []backend.Guard) ([]backend.Stamps, error) {
+	if err := s.hang(ctx); err != nil {
+		return nil, err
+	}
+	return s.Backend.Stamps(ctx, g)
 }

@@ -21,10 +21,6 @@ import (
 // fails, with whatever error, or the call ends early, the result is what there is
 // and the error, which is one that GetOrCreate returns.
 func GetOrCreateMulti[T any](ctx context.Context, r *Region, keys []string, create func(ctx context.Context, missing []string) (map[string]T, error), opts ...CallOption) (map[string]T, error) {
-	return getOrCreateMulti(ctx, r, keys, create, opts)
-}
-
-func getOrCreateMulti[T any, O Option](ctx context.Context, r *Region, keys []string, create func(context.Context, []string) (map[string]T, error), opts []O) (map[string]T, error) {
 	if create == nil {
 		return map[string]T{}, r.fail(ErrNilCreator)
 	}
@@ -79,8 +75,8 @@ func (st *state) getOrCreateMulti(ctx context.Context, keys []string, c *call) (
 	if st.creating(ctx, keys...) {
 		return nil, r.fail(ErrReentrant)
 	}
-	ctx, cancel := st.bounded(ctx)
-	defer cancel()
+	ctx, bounds := st.bounded(ctx)
+	defer bounds.release()
 
 	b := batch{st: st, call: c, came: st.flights.Arrive(), found: make(map[string]any, len(keys))}
 	todo := unique(keys)
@@ -168,7 +164,7 @@ func (b *batch) start(ctx context.Context, keys []string) []waiting {
 
 // await waits for one key and reports whether it has to be looked at again.
 func (b *batch) await(ctx context.Context, w waiting) (again bool) {
-	out, err := b.st.await(ctx, b.call, w.key, w.ticket, w.leads)
+	out, err := b.st.await(ctx, &b.call.asks, w.key, w.ticket, w.leads)
 	if errors.Is(err, errElsewhere) && w.old.verdict == stale {
 		b.st.region.counters.staleHits.Add(1)
 		b.found[w.key] = w.old.value

@@ -356,3 +356,22 @@ func TestGetMultiAndSetMulti(t *testing.T) {
 		}
 	})
 }
+
+func TestTheCreatorOfABatchMayDoWhatItLikesWithItsKeys(t *testing.T) {
+	eachKind(t, func(t *testing.T, cfg region.Config) {
+		rec := &recorder{}
+		cfg.Observer = rec
+		r := open(t, cfg)
+		got, err := region.GetOrCreateMulti(t.Context(), r, []string{"a", "b"}, func(_ context.Context, missing []string) (map[string]string, error) {
+			m := values(missing...)
+			clear(missing)
+			return m, nil
+		})
+		if err != nil || !maps.Equal(got, values("a", "b")) {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if keys := rec.creations[0].Keys; !slices.Equal(keys, []string{"a", "b"}) {
+			t.Errorf("the event says %q", keys)
+		}
+	})
+}

@@ -180,6 +180,9 @@ func resolve[O Option](opts []O, typ reflect.Type) (settings, error) {
 // collect applies options without evaluating anything, because a wrapper is made
 // long before it is called.
 func collect[O Option](opts []O, typ reflect.Type) (settings, error) {
+	if len(opts) == 0 {
+		return settings{}, nil // apart, because options move s to the heap
+	}
 	var s settings
 	for _, o := range opts {
 		if any(o) == nil {

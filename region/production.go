@@ -63,8 +63,7 @@ func (st *state) produce(ctx context.Context, c *call, keys []*pending) *product
 func (p *production) run(keys []*pending) {
 	defer p.st.leave()
 	defer p.cancel(nil)
-	stop := context.AfterFunc(p.st.ending, func() { p.cancel(context.Cause(p.st.ending)) })
-	defer stop()
+	defer p.st.ending.After(p.cancel)()
 	defer func() {
 		// Creators, backends, codecs and observers are caught elsewhere. Whatever
 		// this is, it must not leave anybody waiting.

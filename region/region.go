@@ -1,7 +1,6 @@
 package region
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -222,19 +221,6 @@ func (r *Region) enter() (*state, error) {
 		// It was replaced between the two lines above; the next look finds
 		// another one or none.
 	}
-}
-
-// bounded returns ctx with an end of its own for callers who have set none, so
-// that no call hangs, and with the end of the configuration.
-func (st *state) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(st.ending, func() { cancel(context.Cause(st.ending)) })
-	release := func() { stop(); cancel(nil) }
-	if st.MaxWait == Forever {
-		return ctx, release
-	}
-	ctx, stopTimer := context.WithTimeoutCause(ctx, st.MaxWait, st.waited)
-	return ctx, func() { stopTimer(); release() }
 }
 
 // settleTime bounds what has to be done after a creation whatever becomes of its

@@ -1,7 +1,6 @@
 package region
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/envelope"
 	"github.com/dogpile-go/dogpile/internal/flight"
 )
 
@@ -21,6 +21,7 @@ type state struct {
 	region  *Region
 	backend backend.Backend // with its proxies
 	bytes   bool            // the backend keeps bytes
+	codecID uint32          // of Codec, if it does
 	guards  []backend.Guard // the region's own
 	now     func() time.Time
 	waited  error // the cause of a call's context after MaxWait
@@ -35,11 +36,12 @@ type state struct {
 	stale int64 // StaleFor, in nanoseconds
 
 	flights  flight.Group[outcome]
+	looks    flight.Looks[glance]
+	warm     *warmth // nil for a backend in this process
 	claims   *claims
-	calls    gate                    // calls and creations under way
-	creators gate                    // creators that have not returned, wanted or not
-	ending   context.Context         // ends what takes too long when the state is closed
-	end      context.CancelCauseFunc // ends it
+	calls    gate   // calls and creations under way
+	creators gate   // creators that have not returned, wanted or not
+	ending   ending // ends what takes too long when the state is closed
 }
 
 // newState opens a state. It takes a share in the backend.
@@ -62,17 +64,21 @@ func newState(r *Region, cfg Config) (*state, error) {
 		}
 		st.backend = wrapped
 	}
-	st.bytes = st.backend.Bytes()
+	if st.bytes = st.backend.Bytes(); st.bytes {
+		st.codecID = envelope.CodecID(cfg.Codec.Name())
+	}
 	// A proxy that embeds the backend's own type has its short cuts too, but does
 	// not want them taken.
 	if local, ok := st.backend.(backend.Local); ok && !st.bytes && len(cfg.Wrap) == 0 {
 		st.local = local.In(r.name)
 		st.live = st.local.Live()
 	}
+	if _, here := cfg.Backend.(backend.Local); !here {
+		st.warm = newWarmth() // a look is worth sharing
+	}
 	if clock, ok := cfg.Backend.(backend.Clock); ok {
 		st.now = clock.Now
 	}
-	st.ending, st.end = context.WithCancelCause(context.Background())
 	shares.take(cfg.Backend)
 	return st, nil
 }
@@ -122,7 +128,7 @@ func (st *state) leave() { st.calls.leave() }
 // replaced reports whether err comes of this configuration's having been replaced,
 // as opposed to one that the creator has got elsewhere.
 func (st *state) replaced(err error) bool {
-	return errors.Is(err, ErrReconfigured) && errors.Is(context.Cause(st.ending), ErrReconfigured)
+	return errors.Is(err, ErrReconfigured) && errors.Is(st.ending.Err(), ErrReconfigured)
 }
 
 // close lets the calls that are under way end, ends with cause what is left after
@@ -131,12 +137,12 @@ func (st *state) close(cause error) error {
 	var errs []error
 	idle := st.calls.close()
 	if !await(idle, st.CloseTimeout) {
-		st.end(cause)
+		st.ending.Come(cause)
 		if !await(idle, settleTime) {
 			errs = append(errs, fmt.Errorf("%d calls wait for a backend that ignores that their context has ended", st.calls.count()))
 		}
 	}
-	st.end(cause)
+	st.ending.Come(cause)
 	// A creator whose callers have gone may still be at work.
 	if !await(st.creators.close(), settleTime) {
 		errs = append(errs, fmt.Errorf("%d creators ignore that their context has ended, and still run", st.creators.count()))

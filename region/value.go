@@ -53,7 +53,7 @@ var errOtherCodec = errors.New("the stored value was written with another codec"
 // encode makes the bytes under which a value is stored at key.
 func (st *state) encode(key string, e *backend.Entry, vt *valueType, value any) (data []byte, err error) {
 	buf := envelope.Begin(nil, envelope.Header{
-		Codec:      envelope.CodecID(st.Codec.Name()),
+		Codec:      st.codecID,
 		Schema:     vt.schema,
 		Created:    e.Created,
 		Cost:       e.Cost,

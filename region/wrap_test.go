@@ -1,6 +1,7 @@
 package region_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -151,6 +152,34 @@ func TestEvents(t *testing.T) {
 		}
 		if ratio := (region.Stats{}).HitRatio(); ratio != 0 {
 			t.Errorf("HitRatio of nothing = %v, want 0", ratio)
+		}
+	})
+}
+
+// counted embeds the backend's own type, with all that it can do besides.
+type counted struct {
+	*memory.Backend
+	gets int
+}
+
+func (c *counted) Get(ctx context.Context, key backend.Key, guards []backend.Guard) (backend.Found, error) {
+	c.gets++
+	return c.Backend.Get(ctx, key, guards)
+}
+
+func TestAProxyOfTheBackendsOwnTypeSeesEveryReadToo(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := memory.New(memory.Config{})
+		proxy := &counted{Backend: store}
+		r := open(t, region.Config{Backend: store, Expiration: time.Minute,
+			Wrap: []func(backend.Backend) backend.Backend{func(backend.Backend) backend.Backend { return proxy }}})
+		must(t, r, "k", counting(), "v1")
+		proxy.gets = 0
+		for range 3 {
+			must(t, r, "k", counting(), "v1")
+		}
+		if proxy.gets != 3 {
+			t.Errorf("the proxy saw %d of 3 reads", proxy.gets)
 		}
 	})
 }

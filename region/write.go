@@ -53,7 +53,7 @@ func SetMulti[T any](ctx context.Context, r *Region, values map[string]T, opts .
 	return setMulti(ctx, r, boxed, typeOf[T](), opts)
 }
 
-func setMulti[O Option](ctx context.Context, r *Region, values map[string]any, vt *valueType, opts []O) error {
+func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueType, opts []SetOption) error {
 	st, err := r.enter()
 	if err != nil {
 		return err
@@ -66,8 +66,8 @@ func setMulti[O Option](ctx context.Context, r *Region, values map[string]any, v
 	if len(values) == 0 {
 		return nil
 	}
-	ctx, cancel := st.bounded(ctx)
-	defer cancel()
+	ctx, bounds := st.bounded(ctx)
+	defer bounds.release()
 
 	// The stamps are captured first: an invalidation that comes while the value
 	// is on its way is after it.
@@ -141,8 +141,8 @@ func (r *Region) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	ctx, cancel := st.bounded(ctx)
-	defer cancel()
+	ctx, bounds := st.bounded(ctx)
+	defer bounds.release()
 	err = st.backend.Delete(ctx, st.keys(keys))
 	st.flights.Void(keys...)
 	if err != nil {
@@ -169,8 +169,8 @@ func (r *Region) Invalidate(ctx context.Context, mode Invalidation) error {
 	if mode != Hard && mode != Soft {
 		return r.fail(fmt.Errorf("%w: Invalidate takes region.Hard or region.Soft, not %v", ErrConfig, mode))
 	}
-	ctx, cancel := st.bounded(ctx)
-	defer cancel()
+	ctx, bounds := st.bounded(ctx)
+	defer bounds.release()
 	err = st.backend.Renew(ctx, st.guards, mode == Soft)
 	st.flights.VoidAll()
 	if err != nil {

@@ -53,6 +53,7 @@ type Flight[R any] struct {
 	covered atomic.Int64 // who came before the clock was at this may have the result
 
 	// Guarded by group.mu.
+	kind     any  // see Open
 	waiting  int  // tickets handed out and not given up
 	finished bool // Finish has been called
 	dropped  bool // the last waiter has left, and abandon has been called
@@ -99,6 +100,27 @@ func (g *Group[R]) Lead(key string, came Arrival) (t Ticket[R], leads bool) {
 	f := g.start(key)
 	f.waiting++
 	return Ticket[R]{f, came}, true
+}
+
+// Follow joins the flight of key if there is one that was opened to this kind of
+// caller, who then need not look for itself.
+func (g *Group[R]) Follow(key string, came Arrival, kind any) (t Ticket[R], ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.flights[key]
+	if f == nil || f.kind == nil || f.kind != kind {
+		return Ticket[R]{}, false
+	}
+	f.waiting++
+	return Ticket[R]{f, came}, true
+}
+
+// Open lets callers of a kind Follow the flight. The leader calls it if it has found
+// nothing that any of them could use. A nil kind is none.
+func (f *Flight[R]) Open(kind any) {
+	f.group.mu.Lock()
+	f.kind = kind
+	f.group.mu.Unlock()
 }
 
 func (g *Group[R]) start(key string) *Flight[R] {

@@ -227,3 +227,37 @@ func TestManyFlightsLeaveNoMemory(t *testing.T) {
 		t.Errorf("%d flights remain, or their map does", g.Len())
 	}
 }
+
+func TestFollow(t *testing.T) {
+	var g flight.Group[string]
+	if _, ok := g.Follow("k", g.Arrive(), "kind"); ok {
+		t.Error("followed a flight that does not exist")
+	}
+	leader, _ := g.Join("k", g.Arrive())
+	if _, ok := g.Follow("k", g.Arrive(), "kind"); ok {
+		t.Error("followed a flight that is open to nobody")
+	}
+	if _, ok := g.Follow("k", g.Arrive(), nil); ok {
+		t.Error("followed a flight that is open to nobody, as a caller of no kind")
+	}
+	leader.Flight().Open("kind")
+	if _, ok := g.Follow("k", g.Arrive(), "another kind"); ok {
+		t.Error("followed a flight that is open to another kind of callers")
+	}
+	early, ok := g.Follow("k", g.Arrive(), "kind")
+	if !ok {
+		t.Fatal("could not follow a flight that is open")
+	}
+	leader.Flight().Cover()
+	late, _ := g.Follow("k", g.Arrive(), "kind")
+	leader.Flight().Finish("value", false, nil)
+	if v, covered, err := early.Wait(t.Context()); v != "value" || !covered || err != nil {
+		t.Errorf("who followed before the evidence got %q, %v, %v", v, covered, err)
+	}
+	if _, _, err := late.Wait(t.Context()); !errors.Is(err, flight.ErrStartOver) {
+		t.Errorf("who followed after the evidence got %v, want ErrStartOver", err)
+	}
+	if _, ok := g.Follow("k", g.Arrive(), "kind"); ok {
+		t.Error("followed a flight that has finished")
+	}
+}
