@@ -1,9 +1,11 @@
 # make test    everything that has to pass: formatting, vet, staticcheck, all tests with the race detector
 # make bench   the hit path beside its rivals, as ratios
 # make fuzz    each fuzz target for a while
+# make faults  the tests of faults (those with Fault in their names) in their long form
 #
 # Needed: Go 1.26 and make. What else a target needs (see .ci/need) it installs
-# with apt-get where it may, and otherwise says so in one line.
+# with apt-get where it may, and otherwise says so in one line. Tests that need a
+# server are skipped by a plain go test where there is none; here they fail.
 
 SHELL := /bin/bash
 MODULES := . examples bench
@@ -13,7 +15,11 @@ BENCHCOUNT ?= 6
 BENCHTIME ?= 200ms
 BENCH ?= .
 
-.PHONY: test format vet unit bench fuzz
+# The race detector needs cgo.
+TEST := DOGPILE_TEST_SERVERS=required CGO_ENABLED=1 go test -race
+NEEDS := gcc redis-server
+
+.PHONY: test format vet unit bench fuzz faults
 
 test: format vet unit
 
@@ -28,10 +34,10 @@ vet:
 	done
 
 unit:
-	@bash .ci/need gcc
+	@bash .ci/need $(NEEDS)
 	@for m in $(MODULES); do \
 		echo "tests in $$m"; \
-		(cd $$m && CGO_ENABLED=1 go test -race ./...) || exit 1; \
+		(cd $$m && $(TEST) ./...) || exit 1; \
 	done
 
 # Each round runs every contestant once, so that a noisy minute falls on all of them.
@@ -48,3 +54,8 @@ fuzz:
 			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; \
 	done
+
+# One package at a time: their processes and deadlines would get in each other's way.
+faults:
+	@bash .ci/need $(NEEDS)
+	@DOGPILE_LONG=1 $(TEST) -count=1 -p 1 -timeout 60m -run Fault ./...

@@ -1,12 +1,19 @@
 module github.com/dogpile-go/dogpile
 
-go 1.26
+go 1.26.0
 
 require (
+	github.com/bsm/redislock v0.10.0
 	github.com/fxamacker/cbor/v2 v2.9.6
 	github.com/maypok86/otter/v2 v2.4.0
+	github.com/redis/go-redis/v9 v9.23.0
 	go.uber.org/goleak v1.3.0
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/x448/float16 v0.8.4 // indirect
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+)
