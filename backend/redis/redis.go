@@ -1,0 +1,320 @@
+// Package redis keeps entries in Redis, for a whole fleet of processes: a single
+// server, one that sentinels watch over, or a cluster.
+//
+//	b := redis.New(client, redis.Config{Prefix: "app"})
+//	b, err := backend.Open("redis://127.0.0.1:6379/0?prefix=app")
+//
+// It needs Redis 6.2 or newer. Close, or the region that uses it, has to be called
+// when it is not needed any more: each backend keeps a connection of its own to
+// every server, over which the server tells when leases end.
+//
+// # What is stored
+//
+// Of a region "users" under the prefix "app":
+//
+//	app:{users:user:42}       a value, in its envelope, with a TTL
+//	app:lock:{users:user:42}  the lease of that value, with a TTL
+//	app:stamp:{users}         the stamps of the region, for ever
+//
+// Value and lease are in one slot of a cluster, so that one script can change both.
+// Channels are app:lock:fleet and app:lock:alive:…, one for each process.
+//
+// A server that evicts keys may evict any of them: a value that is gone is a miss,
+// a lease that is gone refuses the publication under it, and a stamp that is gone
+// makes the values that carry it dead.
+//
+// # Round trips
+//
+// A hit takes one: the value and the region's stamps in one MGET, or, on a cluster,
+// in one pipeline. So do Acquire, Set, Delete and Renew, for one key or for a
+// thousand. Calls that come while others are under way are sent together, as one
+// batch, when those have come back; no call is ever answered with what had been
+// asked for before it came.
+//
+// # Clients
+//
+// A client that is opened from a URL keeps the deadlines of contexts, waits a
+// second for an answer, and does not repeat commands by itself. One that is handed
+// to New is used as it is, with its timeouts, its repetitions and its hooks; it is
+// not closed. Set ContextTimeoutEnabled on it: otherwise a call with a near deadline
+// costs a goroutine. No client of go-redis ends a command when a context is
+// cancelled, as opposed to a deadline that passes; the read timeout does, so a
+// cancelled call may return that much later if it was the one that sends for others.
+//
+// # What Redis cannot promise
+//
+// Replication is asynchronous. A failover to a replica that had not yet got the
+// last writes undoes them, invalidations among them; where that matters more than
+// availability, min-replicas-to-write and WAIT are the server's means. Nothing here
+// reads from replicas.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/fleet"
+	"github.com/dogpile-go/dogpile/internal/redisio"
+)
+
+var (
+	_ backend.Backend = (*Backend)(nil)
+	_ backend.Clock   = (*Backend)(nil)
+)
+
+// ErrConfig is wrapped by the error of a Backend that cannot work as it was
+// configured.
+var ErrConfig = errors.New("redis: the configuration is not usable")
+
+// The errors of a server that cannot be used as it is. They are wrapped around what
+// the server said.
+var (
+	// ErrAuth says that the server refuses the user's name or password.
+	ErrAuth = redisio.ErrAuth
+
+	// ErrNotAllowed says that the user may not run a command or use a key that is
+	// needed.
+	ErrNotAllowed = redisio.ErrNotAllowed
+
+	// ErrTooOld says that the server is older than Redis 6.2.
+	ErrTooOld = redisio.ErrTooOld
+)
+
+// DefaultPrefix is what keys begin with if Config.Prefix is empty.
+const DefaultPrefix = "dogpile"
+
+const (
+	defaultLeaseTTL = 10 * time.Second
+	shortestLease   = time.Millisecond
+	longestPrefix   = 128
+)
+
+// Config says how a Backend works. The zero value is good.
+type Config struct {
+	// Prefix is what all keys and channels begin with, followed by a colon, so
+	// that several applications can share a server. It has 128 bytes at most, no
+	// braces, and does not end in ":lock" or ":stamp". Defaults to "dogpile".
+	Prefix string
+
+	// LeaseTTL is how long the lease of a process lasts that does not renew it.
+	// Leases are renewed every third of it while the creator runs, so it does not
+	// limit creators; it is how long others wait for a process that is cut off or
+	// does not run. They do not wait for one that has died. At least a
+	// millisecond. Defaults to 10 seconds.
+	LeaseTTL time.Duration
+
+	// Logger is told once if the server does not tell when leases end, so that
+	// they have to be polled. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// Backend is a backend.Backend of bytes. Open it with [New] or with a URL. All
+// methods are safe for concurrent use.
+type Backend struct {
+	broken error // what is wrong with the configuration
+	client *redisio.Client
+	owned  bool // Close closes the client
+	names  names
+	ttl    time.Duration
+	member *fleet.Member
+	clock  clock
+
+	greeted  atomic.Bool // the server was found to be usable
+	greeting sync.Mutex
+
+	lanesMu sync.RWMutex
+	reads   map[string]*lane[*read]  // by the server's address
+	writes  map[string]*lane[*write] // likewise
+
+	closed  atomic.Bool
+	working sync.WaitGroup // goroutines that Close waits for
+}
+
+// New returns a Backend on client, which is a *redis.Client or a
+// *redis.ClusterClient of go-redis and is not closed by it. It does not wait for the
+// server, which may be down: the backend works as soon as the server does.
+//
+// A client or Config that cannot work makes a Backend whose every call returns an
+// error that wraps [ErrConfig] and says what is wrong; Err returns it, and a region
+// refuses such a backend when it is configured.
+func New(client goredis.UniversalClient, cfg Config) *Backend {
+	return open(client, cfg, false)
+}
+
+func open(client goredis.UniversalClient, cfg Config, owned bool) *Backend {
+	b := &Backend{owned: owned, ttl: cfg.LeaseTTL}
+	var err error
+	if b.client, err = redisio.New(client); err != nil {
+		return &Backend{broken: fmt.Errorf("%w: %w", ErrConfig, err)}
+	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if err := checkPrefix(cfg.Prefix); err != nil {
+		return &Backend{broken: fmt.Errorf("%w: Prefix %q %w", ErrConfig, cfg.Prefix, err)}
+	}
+	switch {
+	case b.ttl == 0:
+		b.ttl = defaultLeaseTTL
+	case b.ttl < shortestLease:
+		return &Backend{broken: fmt.Errorf("%w: LeaseTTL is %v; a millisecond is the least, and some seconds are sensible", ErrConfig, b.ttl)}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	b.names = newNames(cfg.Prefix)
+	b.reads = make(map[string]*lane[*read])
+	b.writes = make(map[string]*lane[*write])
+	b.member = fleet.Join(fleet.Config{
+		Client: b.client,
+		Prefix: b.names.lock,
+		TTL:    b.ttl,
+		Closed: backend.ErrClosed,
+		Logger: cfg.Logger,
+	})
+	return b
+}
+
+func checkPrefix(prefix string) error {
+	switch {
+	case len(prefix) > longestPrefix:
+		return fmt.Errorf("has %d bytes; %d are the most", len(prefix), longestPrefix)
+	case strings.ContainsAny(prefix, "{}"):
+		return errors.New("has a brace in it; braces mark the part of a key that decides its slot")
+	case strings.HasSuffix(prefix, ":lock"), strings.HasSuffix(prefix, ":stamp"):
+		return errors.New("ends like the keys of another prefix; leave off :lock or :stamp")
+	}
+	return nil
+}
+
+// Err returns what is wrong with the configuration, or nil.
+func (b *Backend) Err() error { return b.broken }
+
+// Ping asks whether the server can be reached and used, for those who would rather
+// not start without it. Its errors are [ErrAuth], [ErrTooOld], [ErrConfig],
+// [backend.ErrClosed], and those of the network.
+func (b *Backend) Ping(ctx context.Context) error {
+	if err := b.usable(ctx); err != nil {
+		return err
+	}
+	batch := b.client.Batch()
+	pong := batch.Do("ping")
+	if err := batch.Exec(ctx); err != nil {
+		return b.failed(err)
+	}
+	_, err := pong.Value()
+	return err
+}
+
+// Bytes reports true: entries are kept as bytes.
+func (b *Backend) Bytes() bool { return true }
+
+// Now returns the server's time, as it was measured and has gone on since. Before
+// the first answer of the server it is this machine's.
+func (b *Backend) Now() time.Time {
+	now, stale := b.clock.now()
+	if stale && b.clock.measuring.CompareAndSwap(false, true) {
+		b.working.Go(func() {
+			defer b.clock.measuring.Store(false)
+			ctx, cancel := context.WithTimeout(context.Background(), b.client.Longest())
+			defer cancel()
+			_ = b.measure(ctx) // the last reading is still better than nothing
+		})
+	}
+	return now
+}
+
+// Wait is Wait of [backend.Backend].
+func (b *Backend) Wait(ctx context.Context, keys []backend.Key) error {
+	if err := b.usable(ctx); err != nil {
+		return err
+	}
+	locks := make([]string, len(keys))
+	for i, key := range keys {
+		locks[i] = b.names.lockOf(key)
+	}
+	return b.member.Wait(ctx, locks...)
+}
+
+// Close ends the leases of this process and closes its connections, and the client
+// if it was opened by URL.
+func (b *Backend) Close() error {
+	if b.broken != nil || b.closed.Swap(true) {
+		return nil
+	}
+	b.member.Close()
+	b.working.Wait()
+	if b.owned {
+		return b.client.Close()
+	}
+	return nil
+}
+
+// usable returns nil if the backend is open and the server has been found to be
+// usable. The first call asks the server for its time and its version.
+func (b *Backend) usable(ctx context.Context) error {
+	switch {
+	case b.broken != nil:
+		return b.broken
+	case b.closed.Load():
+		return backend.ErrClosed
+	case b.greeted.Load():
+		return nil
+	}
+	return b.greet(ctx)
+}
+
+func (b *Backend) greet(ctx context.Context) error {
+	b.greeting.Lock()
+	defer b.greeting.Unlock()
+	if b.greeted.Load() {
+		return nil
+	}
+	batch := b.client.Batch()
+	info := batch.Do("info", "server")
+	if err := batch.Exec(ctx); err != nil {
+		return b.failed(err)
+	}
+	// A user who may not ask for it has to know the version.
+	if text, err := info.Value(); err == nil {
+		if err := checkVersion(text); err != nil {
+			return err
+		}
+	}
+	if err := b.measure(ctx); err != nil {
+		return err
+	}
+	b.greeted.Store(true)
+	return nil
+}
+
+// measure reads the server's clock.
+func (b *Backend) measure(ctx context.Context) error {
+	if b.closed.Load() {
+		return backend.ErrClosed
+	}
+	batch := b.client.Batch()
+	call := batch.Do("time")
+	asked := time.Now()
+	if err := batch.Exec(ctx); err != nil {
+		return b.failed(err)
+	}
+	return b.clock.set(asked, time.Now(), call)
+}
+
+// failed makes of an error of the client one of the backend.
+func (b *Backend) failed(err error) error {
+	if err != nil && b.closed.Load() {
+		return backend.ErrClosed
+	}
+	return err
+}

@@ -1,0 +1,126 @@
+package redis
+
+import (
+	"fmt"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/redisio"
+)
+
+// Every script bears being executed twice with the same arguments, because nobody
+// knows what became of one whose answer was lost. A key of another type under the
+// name of a lease or of stamps is overwritten: it is not ours, and in the way.
+var (
+	// acquireScript takes the lock KEYS[1] for the token ARGV[1], for ARGV[2]
+	// milliseconds, and then reads the value KEYS[2] and the stamps that follow.
+	// It answers whose the lock is if it is not granted. A lock that has our token
+	// is ours already. One without a TTL is not one of ours, which all have one,
+	// and would never end.
+	acquireScript = redisio.NewScript(`
+local held = redis.pcall('GET', KEYS[1])
+if held and held ~= ARGV[1] and not held.err then
+	if #held == #ARGV[1] or redis.call('PTTL', KEYS[1]) >= 0 then
+		return {0, held}
+	end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local answer = {1}
+for i = 2, #KEYS do
+	answer[i] = redis.pcall('GET', KEYS[i])
+	if answer[i] and answer[i].err then
+		answer[i] = false
+		if i == 2 then
+			answer[1] = 2
+		end
+	end
+end
+return answer`)
+
+	// publishScript stores ARGV[2] under KEYS[2], for ARGV[3] milliseconds or, if
+	// that is 0, for ever, if the lock KEYS[1] has the token ARGV[1], and frees
+	// the lock. A value that is stored already, byte for byte, was stored by this
+	// script, whose answer was lost. Without ARGV[2] it only frees the lock.
+	publishScript = redisio.NewScript(`
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then
+	if ARGV[2] then
+		if ARGV[3] == '0' then
+			redis.call('SET', KEYS[2], ARGV[2])
+		else
+			redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+		end
+	end
+	redis.call('DEL', KEYS[1])
+	return 1
+end
+if ARGV[2] and redis.pcall('GET', KEYS[2]) == ARGV[2] then
+	return 1
+end
+return 0`)
+
+	// storeScript is publishScript for whom no lock stands in the way.
+	storeScript = redisio.NewScript(`
+if ARGV[1] then
+	if ARGV[2] == '0' then
+		redis.call('SET', KEYS[2], ARGV[1])
+	else
+		redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+	end
+end
+redis.call('DEL', KEYS[1])
+return 1`)
+
+	// stampScript returns the stamps KEYS[1], which become ARGV[1] if they are
+	// absent or incomplete.
+	stampScript = redisio.NewScript(`
+local none = string.rep('\0', 12)
+local stamps = redis.pcall('GET', KEYS[1])
+if not stamps or stamps.err or #stamps ~= 24 or string.sub(stamps, 1, 12) == none or string.sub(stamps, 13) == none then
+	redis.call('SET', KEYS[1], ARGV[1])
+	return ARGV[1]
+end
+return stamps`)
+
+	// renewScript replaces one of the stamps KEYS[1] with that of ARGV[1], and
+	// both if they were not there.
+	renewScript = redisio.NewScript(`
+local stamps = redis.pcall('GET', KEYS[1])
+if not stamps or stamps.err or #stamps ~= 24 then
+	stamps = ARGV[1]
+elseif ARGV[2] == 'hard' then
+	stamps = string.sub(ARGV[1], 1, 12) .. string.sub(stamps, 13)
+else
+	stamps = string.sub(stamps, 1, 12) .. string.sub(ARGV[1], 13)
+end
+redis.call('SET', KEYS[1], stamps)
+return 1`)
+)
+
+// granted is the answer of acquireScript.
+type granted struct {
+	ok     bool
+	holder string // the token of whoever holds the lock, if it is not ok
+	entry  *backend.Entry
+	stamps []any
+}
+
+func grantOf(call *redisio.Call) (g granted, err error) {
+	value, err := call.Value()
+	if err != nil {
+		return g, err
+	}
+	answer, _ := value.([]any)
+	if len(answer) < 2 {
+		return g, fmt.Errorf("redis: the answer to a script is %v", value)
+	}
+	switch answer[0] {
+	case int64(0):
+		g.holder, _ = answer[1].(string)
+		return g, nil
+	case int64(2):
+		g.entry = foreignEntry
+	default:
+		g.entry, err = entryOf(answer[1])
+	}
+	g.ok, g.stamps = true, answer[2:]
+	return g, err
+}

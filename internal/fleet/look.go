@@ -1,0 +1,207 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/dogpile-go/dogpile/internal/redisio"
+)
+
+const (
+	firstPoll = 5 * time.Millisecond
+	lastPoll  = 50 * time.Millisecond
+
+	// lookSize is how many locks one command looks at.
+	lookSize = 500
+
+	// lookFails is how many looks in a row may fail before those who wait are
+	// told.
+	lookFails = 2
+)
+
+// glance is one subject that is being looked at.
+type glance struct {
+	*subject
+	held []*Lease // those that were held when the look began
+}
+
+// watch looks at locks that have changed, and, without tracking, again and again
+// at all that are waited for.
+func (m *Member) watch() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var next time.Time // when to go through all of them
+	for {
+		if now := time.Now(); !now.Before(next) {
+			if again := m.due(); again > 0 {
+				next = now.Add(again)
+				timer.Reset(again)
+			}
+		}
+		for {
+			glances := m.takeChanged()
+			if len(glances) == 0 {
+				break
+			}
+			m.look(glances)
+		}
+		select {
+		case <-m.looks:
+		case <-timer.C:
+		case <-m.closing:
+			return
+		}
+	}
+}
+
+// due marks what has to be looked at without having been told to, and returns when
+// to ask again, or 0.
+func (m *Member) due() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	again := m.endLingering(now)
+	tracking := m.isTracking()
+	waited := 0
+	for _, s := range m.subjects {
+		if len(s.waiters) == 0 {
+			continue
+		}
+		waited++
+		// A lock that is alive is renewed, and so changes, three times in its
+		// TTL. One that has not changed for so long has expired, and the server
+		// has yet to notice.
+		wait := m.TTL + m.TTL/10
+		if !tracking {
+			wait = min(max(s.delay*3/2, firstPoll), lastPoll)
+		}
+		if now.Sub(s.since) >= wait {
+			if !tracking {
+				s.delay = wait
+			}
+			s.since = now
+			m.mark(s)
+		}
+	}
+	switch {
+	case waited == 0:
+		return again
+	case tracking && again > 0:
+		return min(again, max(m.TTL/10, firstPoll))
+	case tracking:
+		return max(m.TTL/10, firstPoll)
+	}
+	// So many that going through them takes long are asked after less often.
+	return firstPoll + time.Duration(waited)*time.Microsecond
+}
+
+func (m *Member) takeChanged() []glance {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := min(len(m.changed), lookSize)
+	glances := make([]glance, 0, n)
+	for _, s := range m.changed[:n] {
+		s.marked = false
+		if m.subjects[s.lock] != s {
+			continue
+		}
+		g := glance{subject: s}
+		for _, l := range s.leases {
+			if l.state == held {
+				g.held = append(g.held, l)
+			}
+		}
+		if len(s.waiters) > 0 || len(g.held) > 0 {
+			glances = append(glances, g)
+		}
+	}
+	if m.changed = m.changed[n:]; len(m.changed) == 0 {
+		m.changed = nil
+	}
+	return glances
+}
+
+// look asks the server whose the locks are, and tells those whom it concerns.
+func (m *Member) look(glances []glance) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
+	defer cancel()
+	tokens, err := m.tokens(ctx, glances)
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, g := range glances {
+		if err != nil {
+			m.lookFailed(g.subject, err)
+			continue
+		}
+		g.fails = 0
+		token := tokens[i]
+		for _, l := range g.held {
+			if l.state == held && l.token != token {
+				m.lose(l)
+			}
+		}
+		if g.token = token; token == "" {
+			for w := range g.waiters {
+				w.wake(nil)
+			}
+			clear(g.waiters)
+		}
+		m.tidy(g.subject)
+	}
+	alarm(m.probes)
+}
+
+// lookFailed tells those who wait that the server does not answer, unless it may
+// have been a passing trouble. m.mu is held.
+func (m *Member) lookFailed(s *subject, err error) {
+	s.token = ""
+	if s.fails++; s.fails < lookFails {
+		m.mark(s)
+		return
+	}
+	s.fails = 0
+	for w := range s.waiters {
+		w.wake(err)
+	}
+	clear(s.waiters)
+	m.tidy(s)
+}
+
+// tokens returns what the locks hold: "" for one that is free.
+func (m *Member) tokens(ctx context.Context, glances []glance) ([]string, error) {
+	tokens := make([]string, len(glances))
+	b := m.Client.Batch()
+	if m.Client.Cluster() || len(glances) == 1 {
+		calls := make([]*redisio.Call, len(glances))
+		for i, g := range glances {
+			calls[i] = b.Do("get", g.lock)
+		}
+		if err := b.Exec(ctx); err != nil {
+			return nil, err
+		}
+		for i, call := range calls {
+			value, _ := call.Value()
+			tokens[i], _ = value.(string) // "" also for a key of another type, which is in nobody's way
+		}
+		return tokens, nil
+	}
+	args := make([]any, 1, 1+len(glances))
+	args[0] = "mget"
+	for _, g := range glances {
+		args = append(args, g.lock)
+	}
+	call := b.Do(args...)
+	if err := b.Exec(ctx); err != nil {
+		return nil, err
+	}
+	values, err := call.Value()
+	if err != nil {
+		return nil, err
+	}
+	list, _ := values.([]any)
+	for i := range min(len(list), len(tokens)) {
+		tokens[i], _ = list[i].(string)
+	}
+	return tokens, nil
+}

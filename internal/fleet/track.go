@@ -1,0 +1,339 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/redis/go-redis/v9/push"
+)
+
+const (
+	// beat is how often a connection on which nothing happens is tried. One that
+	// has been silent for two is given up.
+	beat = 2 * time.Second
+
+	// census is how often the servers of a cluster are counted.
+	census = time.Second
+
+	// firstBackoff and lastBackoff are the times between two attempts to connect.
+	firstBackoff = 20 * time.Millisecond
+	lastBackoff  = time.Second
+
+	// refusedBackoff is the time between two attempts at a server that refuses.
+	refusedBackoff = time.Minute
+)
+
+// tracker is the connection to one server over which that tells of changed locks
+// and of those who come and go.
+type tracker struct {
+	member *Member
+	addr   string
+	node   *redis.Client // commands to this server
+	client *redis.Client // of the connection
+	quit   context.Context
+	stop   context.CancelFunc
+	heard  atomic.Int64 // when something came last, in nanoseconds since born
+	born   time.Time
+
+	// refused is what the server answered to CLIENT TRACKING, if that is why
+	// there is no connection. Only the connecting goroutine uses it.
+	refused error
+
+	// Guarded by Member.mu.
+	settled bool // the first attempt is over
+	up      bool // the server tells of changes
+	visible bool // the server can be asked whether this process is alive
+}
+
+// track keeps a tracker for each server.
+func (m *Member) track() {
+	ticker := time.NewTicker(census)
+	defer ticker.Stop()
+	first := true
+	for {
+		m.count(first)
+		first = false
+		if !m.Client.Cluster() {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-m.closing:
+			return
+		}
+	}
+}
+
+// count starts trackers for servers that are new and stops those of servers that
+// are gone.
+func (m *Member) count(first bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
+	defer cancel()
+	masters, err := m.Client.Masters(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	if err == nil && len(masters) > 0 {
+		for addr, t := range m.trackers {
+			if masters[addr] == nil {
+				t.stop()
+				delete(m.trackers, addr)
+			}
+		}
+	}
+	for addr, node := range masters {
+		if m.trackers[addr] == nil {
+			t := newTracker(m, addr, node)
+			m.trackers[addr] = t
+			if first {
+				m.expected++
+			}
+			m.running.Go(t.run)
+		}
+	}
+	if first && m.expected == 0 {
+		close(m.settled) // a cluster that cannot be reached
+	}
+}
+
+func newTracker(m *Member, addr string, node *redis.Client) *tracker {
+	t := &tracker{member: m, addr: addr, node: node, born: time.Now()}
+	t.quit, t.stop = context.WithCancel(context.Background())
+
+	// The connection is made as the user's are, with what differs for one that
+	// does nothing but listen.
+	opt := *node.Options()
+	opt.Protocol = 3
+	opt.ContextTimeoutEnabled = true
+	opt.MaxRetries = -1
+	opt.DialerRetries = 1
+	opt.PoolSize = 1
+	opt.MinIdleConns = 0
+	opt.MaxIdleConns = 0
+	opt.MaxActiveConns = 0
+	opt.PipelinePoolSize = -1
+	opt.DisableIdentity = true
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	opt.ClientSideCacheConfig = nil
+	opt.ClientSideCache = nil
+	opt.PushNotificationProcessor = nil
+	opt.Limiter = nil
+	onConnect := opt.OnConnect
+	opt.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
+		if onConnect != nil {
+			if err := onConnect(ctx, cn); err != nil {
+				return err
+			}
+		}
+		err := cn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{Bcast: true, Prefixes: []string{m.Prefix}}).Err()
+		var answer redis.Error
+		if t.refused = nil; errors.As(err, &answer) {
+			t.refused = err
+		}
+		return err
+	}
+	t.client = redis.NewClient(&opt)
+	// It fails only for a name that is taken, and this client is new.
+	_ = t.client.RegisterPushNotificationHandler("invalidate", t, true)
+	return t
+}
+
+// run connects, again and again, until the tracker is stopped.
+func (t *tracker) run() {
+	defer t.client.Close()
+	told := false
+	backoff := firstBackoff
+	for t.quit.Err() == nil {
+		began := time.Now()
+		err := t.listen()
+		t.down()
+		switch {
+		case t.quit.Err() != nil:
+			return
+		case t.refused != nil:
+			backoff = refusedBackoff
+			if !told {
+				told = true
+				t.member.Logger.Warn("dogpile: Redis does not tell when locks become free, so they are polled while a value is waited for; "+
+					"it takes Redis 6 or newer, a connection without a RESP2 proxy in between, and a user who may run CLIENT TRACKING and SUBSCRIBE",
+					"addr", t.node.Options().Addr, "error", err)
+			}
+		case time.Since(began) > lastBackoff:
+			backoff = firstBackoff // it had worked
+		default:
+			backoff = min(2*backoff, lastBackoff)
+		}
+		select {
+		case <-time.After(backoff):
+		case <-t.quit.Done():
+		}
+	}
+}
+
+// listen connects and receives until the connection ends.
+func (t *tracker) listen() error {
+	m := t.member
+	t.refused = nil
+	t.heard.Store(int64(time.Since(t.born)))
+	ps := t.client.Subscribe(t.quit, m.aliveChannel(m.process), m.fleetChannel())
+	ended := make(chan struct{})
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		t.watchdog(ps, ended)
+	}()
+	defer func() {
+		close(ended)
+		_ = ps.Close()
+		<-beating
+	}()
+
+	subscriptions := 0
+	for {
+		// Without a deadline on purpose: one that cut a push in two would leave
+		// its second half to be read as something else.
+		msg, err := ps.Receive(t.quit)
+		if err != nil {
+			if subscriptions == 0 && isAnswer(err) {
+				t.refused = err
+			}
+			return err
+		}
+		t.heard.Store(int64(time.Since(t.born)))
+		switch msg := msg.(type) {
+		case *redis.Subscription:
+			if subscriptions++; subscriptions == 2 {
+				t.risen()
+			}
+		case *redis.Message:
+			if msg.Channel == m.fleetChannel() {
+				m.onMessage(msg.Payload)
+			}
+		}
+	}
+}
+
+// isAnswer reports whether err is what the server said to a command.
+func isAnswer(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer) && !errors.Is(err, redis.Nil)
+}
+
+// watchdog closes a connection on which nothing has come for two beats, or that leads
+// to another server than the commands, or whose tracker was stopped. That ends
+// Receive. The server is made to say something only when it has been silent for a
+// beat.
+func (t *tracker) watchdog(ps *redis.PubSub, ended <-chan struct{}) {
+	ticker := time.NewTicker(beat / 2)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-t.quit.Done():
+			_ = ps.Close()
+			return
+		case <-ticker.C:
+		}
+		switch silent := time.Since(t.born) - time.Duration(t.heard.Load()); {
+		case silent >= 2*beat:
+			_ = ps.Close()
+			return
+		case silent >= beat && !t.knock(ps):
+			_ = ps.Close()
+			return
+		}
+	}
+}
+
+// knock has the server send something on the connection, and returns false if it has
+// nobody to send it to: after a failover commands go to the new master at once, while
+// the connection may stay with the old one.
+func (t *tracker) knock(ps *redis.PubSub) bool {
+	ctx, cancel := context.WithTimeout(t.quit, beat/2)
+	defer cancel()
+	heard, err := t.node.Publish(ctx, t.member.aliveChannel(t.member.process), "").Result()
+	if err != nil {
+		_ = ps.Ping(ctx) // for a user who may not publish
+		return true
+	}
+	return heard > 0
+}
+
+// HandlePushNotification is called with the names of keys that have changed, on
+// the goroutine that receives.
+func (t *tracker) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, notification []any) error {
+	t.heard.Store(int64(time.Since(t.born)))
+	if len(notification) < 2 {
+		return fmt.Errorf("fleet: a push without keys: %v", notification)
+	}
+	if keys, ok := notification[1].([]any); ok {
+		t.member.onChange(keys)
+	} else {
+		t.member.onGap() // everything was flushed
+	}
+	return nil
+}
+
+// risen tells that the connection stands, and asks the server whether it sees this
+// process.
+func (t *tracker) risen() {
+	m := t.member
+	ctx, cancel := context.WithTimeout(t.quit, patience)
+	defer cancel()
+	visible := t.isVisible(ctx)
+	m.mu.Lock()
+	t.up, t.visible = true, visible
+	t.settle()
+	m.probing.known = 0
+	m.mu.Unlock()
+	m.onGap()
+	if visible {
+		m.tell(ctx, joined)
+	}
+}
+
+// isVisible asks on the connection of a command, as the others will.
+func (t *tracker) isVisible(ctx context.Context) bool {
+	subscribers, err := t.node.Eval(ctx, aliveSource, nil, t.member.aliveChannel(t.member.process)).Int()
+	return err == nil && subscribers > 0
+}
+
+// down tells that the connection has ended, or could not be made.
+func (t *tracker) down() {
+	m := t.member
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.up, t.visible = false, false
+	t.settle()
+	alarm(m.looks)
+}
+
+// settle counts the first outcome. Member.mu is held.
+func (t *tracker) settle() {
+	m := t.member
+	if t.settled || m.expected == 0 {
+		return
+	}
+	t.settled = true
+	if m.expected--; m.expected == 0 {
+		close(m.settled)
+	}
+}
+
+// isTracking reports whether every server tells of changes. m.mu is held.
+func (m *Member) isTracking() bool {
+	for _, t := range m.trackers {
+		if !t.up {
+			return false
+		}
+	}
+	return len(m.trackers) > 0
+}
