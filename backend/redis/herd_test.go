@@ -97,8 +97,8 @@ type unstored struct{ n atomic.Int64 }
 
 func (u *unstored) ObserveUnstored(region.UnstoredEvent) { u.n.Add(1) }
 
-// url returns the URL of a server with a prefix of its own.
-func url(server, options string) string {
+// urlOf returns the URL of a server with a prefix of its own.
+func urlOf(server, options string) string {
 	return server + "?prefix=" + space() + options
 }
 
@@ -143,7 +143,7 @@ func TestColdHerd(t *testing.T) {
 		keys[i] = fmt.Sprint("cold ", i)
 	}
 	fleet := fleettest.Start(t, "herd", processes, herdParams{
-		URL: url(server.URL(), ""), Callers: callers, Takes: 300 * time.Millisecond, Keys: keys,
+		URL: urlOf(server.URL(), ""), Callers: callers, Takes: 300 * time.Millisecond, Keys: keys,
 	})
 	fleet.AwaitReady()
 	for i := range keys {
@@ -173,7 +173,7 @@ func TestWaitingCostsNothing(t *testing.T) {
 	server := redistest.Start(t)
 	const processes, callers = 8, 100
 	fleet := fleettest.Start(t, "herd", processes, herdParams{
-		URL: url(server.URL(), ""), Callers: callers, Takes: 4 * time.Second, Keys: []string{"k"},
+		URL: urlOf(server.URL(), ""), Callers: callers, Takes: 4 * time.Second, Keys: []string{"k"},
 	})
 	fleet.AwaitReady()
 	fleet.Send("go")
@@ -198,7 +198,7 @@ func TestHolderIsKilled(t *testing.T) {
 			for round := range rounds(2, 50) {
 				const callers = 100
 				fleet := fleettest.Start(t, "herd", processes, herdParams{
-					URL: url(server.URL(), "&lease_ttl=30s"), Callers: callers, Takes: 600 * time.Millisecond, Keys: []string{"k"},
+					URL: urlOf(server.URL(), "&lease_ttl=30s"), Callers: callers, Takes: 600 * time.Millisecond, Keys: []string{"k"},
 				})
 				fleet.AwaitReady()
 				fleet.Send("go")
@@ -228,7 +228,7 @@ func TestHolderIsStopped(t *testing.T) {
 	server := redistest.Start(t)
 	const processes, callers = 3, 20
 	fleet := fleettest.Start(t, "herd", processes, herdParams{
-		URL: url(server.URL(), "&lease_ttl=1s"), Callers: callers, Takes: 500 * time.Millisecond, Keys: []string{"k"},
+		URL: urlOf(server.URL(), "&lease_ttl=1s"), Callers: callers, Takes: 500 * time.Millisecond, Keys: []string{"k"},
 	})
 	fleet.AwaitReady()
 	fleet.Send("go")
@@ -264,7 +264,7 @@ func TestSlowCreatorIsOne(t *testing.T) {
 	server := redistest.Start(t)
 	const processes, callers, leaseTTL = 4, 50, 500 * time.Millisecond
 	fleet := fleettest.Start(t, "herd", processes, herdParams{
-		URL: url(server.URL(), "&lease_ttl="+leaseTTL.String()), Callers: callers, Takes: 5 * leaseTTL, Keys: []string{"k"},
+		URL: urlOf(server.URL(), "&lease_ttl="+leaseTTL.String()), Callers: callers, Takes: 5 * leaseTTL, Keys: []string{"k"},
 	})
 	fleet.AwaitReady()
 	before := server.Commands(t)

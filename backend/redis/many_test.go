@@ -23,7 +23,7 @@ func TestManyColdKeys(t *testing.T) {
 	runtime.MemProfileRate = 4 << 10
 	server := redistest.Start(t)
 	keys := rounds(10_000, 100_000)
-	b, err := backend.Open(url(server.URL(), ""))
+	b, err := backend.Open(urlOf(server.URL(), ""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ func (b *Backend) send(ctx context.Context, lock string, bytes int, fill func(*r
 // runWrites sends a batch.
 func (b *Backend) runWrites(ctx context.Context, writes []*write) error {
 	batch := b.client.Batch()
+	batch.Insist = true
 	for _, w := range writes {
 		w.fill(batch)
 	}

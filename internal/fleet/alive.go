@@ -18,8 +18,9 @@ import (
 // many it are, and each process seldom.
 //
 // A prober who finds one missing, or who has nothing to compare with, asks for the
-// processes that hold what it waits for, and alarms the others to do the same. A
-// holder who is found dead twice loses its locks.
+// processes that hold what it waits for, and alarms the others to do the same. Each
+// also asks for a holder it has not waited for before, who may have died while nobody
+// cared. A holder who is found dead twice loses its locks.
 const (
 	// A process probes so long after it heard the last probe, at random.
 	earliestProbe = 250 * time.Millisecond
@@ -30,9 +31,13 @@ const (
 	deathCheck = 80 * time.Millisecond
 )
 
-// ownPause is how long after its own last probe a process may probe again, by how
-// many others it has heard since. A fleet that takes turns leaves each its rest.
+// ownPause is how long after its own last probe a process may probe again: if it has
+// heard nobody since, and if one other probes, or several. A fleet that takes turns
+// leaves each its rest.
 var ownPause = [...]time.Duration{350 * time.Millisecond, 520 * time.Millisecond, 680 * time.Millisecond}
+
+// remembered is for how long a process counts another one that has probed.
+const remembered = 2 * time.Second
 
 // What is published to the channel of the fleet is a sign and the sender.
 const (
@@ -43,11 +48,14 @@ const (
 
 // probing is what this member knows of the others. Member.mu guards it.
 type probing struct {
-	known  int64     // how many listened to the last probe of this process; 0 if not known
-	last   time.Time // when it was
-	others int       // probes of others heard since
-	next   time.Time // when this process is to probe; zero: nobody waits
-	check  bool      // somebody may be missing
+	known  int64                // how many listened to the last probe of this process; 0 if not known
+	last   time.Time            // when it was
+	others map[string]time.Time // when others have probed last
+	next   time.Time            // when this process is to probe; zero: nobody waits
+	check  bool                 // somebody may be missing
+
+	strange bool      // a holder has come up that was not asked for yet
+	ask     time.Time // when to ask for it; zero: there is none
 }
 
 var (
@@ -91,9 +99,10 @@ func (m *Member) onMessage(text string) {
 	p := &m.probing
 	switch text[:1] {
 	case probed:
-		p.others++
 		if !p.next.IsZero() {
-			m.scheduleProbe(time.Now())
+			now := time.Now()
+			p.others[text[1:]] = now
+			m.scheduleProbe(now)
 		}
 	case joined:
 		p.known = 0
@@ -107,8 +116,18 @@ func (m *Member) onMessage(text string) {
 func (m *Member) scheduleProbe(now time.Time) {
 	p := &m.probing
 	next := now.Add(earliestProbe + rand.N(latestProbe-earliestProbe))
-	rested := p.last.Add(ownPause[min(p.others, len(ownPause)-1)])
-	if next.Before(rested) {
+	heard := false
+	for process, at := range p.others {
+		if now.Sub(at) > remembered {
+			delete(p.others, process)
+		}
+		heard = heard || at.After(p.last)
+	}
+	pause := ownPause[0]
+	if heard {
+		pause = ownPause[min(len(p.others), len(ownPause)-1)]
+	}
+	if rested := p.last.Add(pause); next.Before(rested) {
 		next = rested
 	}
 	p.next = next
@@ -126,15 +145,21 @@ func (m *Member) probe() {
 		due, check := false, false
 		switch {
 		case !waiting:
-			p.next, p.check = time.Time{}, false
+			p.next, p.ask, p.check, p.strange = time.Time{}, time.Time{}, false, false
 		case p.next.IsZero():
-			p.others = 0
+			p.others = make(map[string]time.Time)
 			m.scheduleProbe(now)
 		default:
-			due, check = !now.Before(p.next), p.check
+			due, check = !now.Before(p.next), p.check || !p.ask.IsZero() && !now.Before(p.ask)
 			p.check = false
 		}
+		if p.strange && p.ask.IsZero() {
+			p.ask = now.Add(earliestProbe) // by then most have ended
+		}
 		next := p.next
+		if !p.ask.IsZero() && p.ask.Before(next) {
+			next = p.ask
+		}
 		m.mu.Unlock()
 
 		switch {
@@ -161,7 +186,7 @@ func (m *Member) probeNow(check bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
 	defer cancel()
 	m.mu.Lock()
-	m.probing.last, m.probing.others = time.Now(), 0
+	m.probing.last = time.Now()
 	m.scheduleProbe(m.probing.last)
 	before := m.probing.known
 	m.mu.Unlock()
@@ -194,6 +219,15 @@ func (m *Member) rivals() (rivals []rival) {
 	return rivals
 }
 
+// rivalry notes that s is waited for, if its holder has not been asked for yet: it may
+// have died before this process had anything to compare with. m.mu is held.
+func (m *Member) rivalry(s *subject) {
+	holder := holderOf(s.token)
+	if len(s.waiters) > 0 && holder != "" && holder != m.process && s.token != s.askedFor {
+		m.probing.strange = true
+	}
+}
+
 // waitsForOthers reports whether there are rivals. m.mu is held.
 func (m *Member) waitsForOthers() bool {
 	for _, s := range m.subjects {
@@ -208,11 +242,20 @@ func (m *Member) waitsForOthers() bool {
 // locks of the dead.
 func (m *Member) checkHolders() {
 	m.mu.Lock()
+	m.probing.strange, m.probing.ask = false, time.Time{}
 	rivals := m.rivals()
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
 	defer cancel()
-	dead := m.dead(ctx, rivals)
+	dead, ok := m.dead(ctx, rivals)
+	m.mu.Lock()
+	for _, r := range rivals {
+		if s := m.subjects[r.lock]; s != nil && ok {
+			s.askedFor = r.token
+		}
+	}
+	m.probing.strange = m.probing.strange || !ok
+	m.mu.Unlock()
 	if len(dead) == 0 {
 		return
 	}
@@ -240,9 +283,9 @@ func (m *Member) checkHolders() {
 	m.mu.Unlock()
 }
 
-// dead returns those of rivals whose holders are not subscribed. Each holder is
-// asked for once on each server.
-func (m *Member) dead(ctx context.Context, rivals []rival) (dead []rival) {
+// dead returns those of rivals whose holders are not subscribed, and false if the
+// server does not tell. Each holder is asked for once on each server.
+func (m *Member) dead(ctx context.Context, rivals []rival) (dead []rival, ok bool) {
 	type at struct{ holder, node string }
 	calls := make(map[at]*redisio.Call)
 	b := m.Client.Batch()
@@ -252,8 +295,8 @@ func (m *Member) dead(ctx context.Context, rivals []rival) (dead []rival) {
 			calls[where] = b.Eval(aliveScript, []string{r.lock}, m.aliveChannel(where.holder))
 		}
 	}
-	if b.Len() == 0 || b.Exec(ctx) != nil {
-		return nil
+	if b.Len() > 0 && b.Exec(ctx) != nil {
+		return nil, false
 	}
 	for _, r := range rivals {
 		value, err := calls[at{holderOf(r.token), r.node}].Value()
@@ -261,5 +304,5 @@ func (m *Member) dead(ctx context.Context, rivals []rival) (dead []rival) {
 			dead = append(dead, r)
 		}
 	}
-	return dead
+	return dead, true
 }

@@ -87,6 +87,7 @@ type Member struct {
 	held      int                 // leases in subjects
 	changed   []*subject          // those to be looked at
 	lingering []linger            // those that are kept for a moment, the oldest first
+	hurry     bool                // watch is to go through all subjects now
 	trackers  map[string]*tracker // by the server's address
 	expected  int                 // trackers that have not settled yet
 	probing   probing

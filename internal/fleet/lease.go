@@ -95,6 +95,7 @@ func (l *Lease) Refused(token string) {
 	if s != nil && l.state == asked && l.changes == 0 && m.isTracking() {
 		if s.token = token; !s.lingers {
 			s.lingers = true
+			m.hurry = m.hurry || len(m.lingering) == 0
 			m.lingering = append(m.lingering, linger{s, time.Now()})
 			alarm(m.looks)
 		}

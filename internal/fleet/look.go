@@ -32,7 +32,8 @@ func (m *Member) watch() {
 	defer timer.Stop()
 	var next time.Time // when to go through all of them
 	for {
-		if now := time.Now(); !now.Before(next) {
+		if now := time.Now(); m.hurried() || !now.Before(next) {
+			next = time.Time{}
 			if again := m.due(); again > 0 {
 				next = now.Add(again)
 				timer.Reset(again)
@@ -52,6 +53,16 @@ func (m *Member) watch() {
 			return
 		}
 	}
+}
+
+// hurried reports whether there is a reason to go through all of them before it is
+// time.
+func (m *Member) hurried() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	hurry := m.hurry
+	m.hurry = false
+	return hurry
 }
 
 // due marks what has to be looked at without having been told to, and returns when
@@ -147,6 +158,7 @@ func (m *Member) look(glances []glance) {
 			}
 			clear(g.waiters)
 		}
+		m.rivalry(g.subject)
 		m.tidy(g.subject)
 	}
 	alarm(m.probes)

@@ -19,6 +19,8 @@ type subject struct {
 	delay  time.Duration
 	fails  int // looks that failed, in a row
 
+	askedFor string // the token whose holder was asked for last
+
 	lingers bool // it stands in Member.lingering
 }
 
@@ -122,6 +124,7 @@ func (m *Member) Wait(ctx context.Context, locks ...string) error {
 		}
 		known := s.token != "" && m.isTracking()
 		s.waiters[w] = struct{}{}
+		m.rivalry(s)
 		if !known {
 			// It may have become free before anybody here was listening.
 			m.mark(s)

@@ -23,10 +23,11 @@ const (
 	// firstBackoff and lastBackoff are the times between two attempts to connect.
 	firstBackoff = 20 * time.Millisecond
 	lastBackoff  = time.Second
-
-	// refusedBackoff is the time between two attempts at a server that refuses.
-	refusedBackoff = time.Minute
 )
+
+// refusedBackoff is the time between two attempts at a server that refuses. Tests
+// make it shorter.
+var refusedBackoff = time.Minute
 
 // tracker is the connection to one server over which that tells of changed locks
 // and of those who come and go.
@@ -40,9 +41,9 @@ type tracker struct {
 	heard  atomic.Int64 // when something came last, in nanoseconds since born
 	born   time.Time
 
-	// refused is what the server answered to CLIENT TRACKING, if that is why
-	// there is no connection. Only the connecting goroutine uses it.
-	refused error
+	// What became of the last attempt. Only the connecting goroutine uses it.
+	reached bool  // there was a connection, and the server tells of changes
+	refused error // what the server answered to CLIENT TRACKING or SUBSCRIBE
 
 	// Guarded by Member.mu.
 	settled bool // the first attempt is over
@@ -132,11 +133,17 @@ func newTracker(m *Member, addr string, node *redis.Client) *tracker {
 				return err
 			}
 		}
-		err := cn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{Bcast: true, Prefixes: []string{m.Prefix}}).Err()
+		// go-redis goes on with RESP2 if HELLO is refused. The server would take
+		// the next command all the same, and then tell nothing.
+		err := cn.Do(ctx, "hello", "3").Err()
+		if err == nil {
+			err = cn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{Bcast: true, Prefixes: []string{m.Prefix}}).Err()
+		}
 		var answer redis.Error
-		if t.refused = nil; errors.As(err, &answer) {
+		if errors.As(err, &answer) {
 			t.refused = err
 		}
+		t.reached = err == nil
 		return err
 	}
 	t.client = redis.NewClient(&opt)
@@ -180,7 +187,7 @@ func (t *tracker) run() {
 // listen connects and receives until the connection ends.
 func (t *tracker) listen() error {
 	m := t.member
-	t.refused = nil
+	t.reached, t.refused = false, nil
 	t.heard.Store(int64(time.Since(t.born)))
 	ps := t.client.Subscribe(t.quit, m.aliveChannel(m.process), m.fleetChannel())
 	ended := make(chan struct{})
@@ -201,7 +208,7 @@ func (t *tracker) listen() error {
 		// its second half to be read as something else.
 		msg, err := ps.Receive(t.quit)
 		if err != nil {
-			if subscriptions == 0 && isAnswer(err) {
+			if subscriptions == 0 && t.reached && isAnswer(err) {
 				t.refused = err
 			}
 			return err
@@ -313,6 +320,7 @@ func (t *tracker) down() {
 	defer m.mu.Unlock()
 	t.up, t.visible = false, false
 	t.settle()
+	m.hurry = true // from now on locks are polled
 	alarm(m.looks)
 }
 

@@ -26,6 +26,10 @@ func NewScript(source string) *Script {
 // of a cluster. Those for one server are executed in their order. The zero value
 // is not usable; get one from [Client.Batch]. It is used by one goroutine, once.
 type Batch struct {
+	// Insist has the batch sent once more also if its answer is late: it is known
+	// then what has become of it, unless the server hangs.
+	Insist bool
+
 	client *Client
 	calls  []*Call
 }
@@ -68,7 +72,7 @@ func (b *Batch) Eval(s *Script, keys []string, args ...any) *Call {
 // around it are not.
 func (b *Batch) Exec(ctx context.Context) error {
 	err := b.send(ctx, b.calls, false)
-	if err != nil && ctx.Err() == nil && Broken(err) {
+	if err != nil && ctx.Err() == nil && (Broken(err) || b.Insist && late(err)) {
 		err = b.send(ctx, b.calls, false)
 	}
 	if err != nil {

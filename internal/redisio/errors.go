@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -46,11 +46,16 @@ func Broken(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// late reports whether err tells that an answer did not come in time.
+func late(err error) bool {
+	var netErr net.Error
+	return errors.As(err, &netErr) && netErr.Timeout()
+}
+
 // explain makes of err, which came back from a command under ctx, one that says
 // what to do. A command that ended with its ctx has the ctx's cause as its error,
 // which go-redis tells as one of the socket.
 func explain(ctx context.Context, err error) error {
-	var netErr net.Error
 	deadline, ok := ctx.Deadline()
 	over := ctx.Err() != nil || ok && !time.Now().Before(deadline)
 	switch {
@@ -58,9 +63,9 @@ func explain(ctx context.Context, err error) error {
 		return nil
 	case isAuth(err):
 		return fmt.Errorf("%w: %w", ErrAuth, err)
-	case redis.IsPermissionError(err):
+	case redis.IsPermissionError(err), strings.Contains(err.Error(), "can't run this command"):
 		return fmt.Errorf("%w: %w", ErrNotAllowed, err)
-	case over && (errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout()):
+	case over && late(err):
 		cause := context.Cause(ctx)
 		if cause == nil {
 			cause = context.DeadlineExceeded // the socket was a moment faster
