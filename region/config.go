@@ -155,6 +155,10 @@ func (c Config) settled() (Config, error) {
 	}
 	if c.Mutex != nil && isNil(c.Mutex) {
 		bad("Mutex is a nil %T", c.Mutex)
+	} else if checked, ok := c.Mutex.(interface{ Err() error }); ok {
+		if err := checked.Err(); err != nil {
+			bad("Mutex: %w", err)
+		}
 	}
 	if c.Codec != nil && isNil(c.Codec) {
 		bad("Codec is a nil %T", c.Codec)

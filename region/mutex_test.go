@@ -1,9 +1,15 @@
 package region_test
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/backend/memory"
+	"github.com/dogpile-go/dogpile/lock"
 	"github.com/dogpile-go/dogpile/lock/local"
 	"github.com/dogpile-go/dogpile/region"
 )
@@ -66,3 +72,45 @@ func TestAMutexThatFailsIsNotWaitedFor(t *testing.T) {
 		c.want(t, 1)
 	})
 }
+
+// A lease of Config.Mutex counts like one of the backend's when it is lost.
+func TestALostMutexEndsTheCreator(t *testing.T) {
+	eachKind(t, func(t *testing.T, cfg region.Config) {
+		mutex := local.New()
+		cfg.Mutex, cfg.CancelOnLeaseLost = mutex, true
+		r := open(t, cfg)
+		var calls atomic.Int64
+		got, err := region.GetOrCreate(t.Context(), r, "k", func(ctx context.Context) (string, error) {
+			if calls.Add(1) > 1 {
+				return "again", nil
+			}
+			if err := mutex.Void(ctx, backend.Key{Region: "test", Name: "k"}.String()); err != nil {
+				t.Error(err)
+			}
+			<-ctx.Done()
+			if cause := context.Cause(ctx); !errors.Is(cause, region.ErrLeaseLost) {
+				t.Errorf("the creator's context ended because of %v, want ErrLeaseLost", cause)
+			}
+			return "", ctx.Err()
+		})
+		if err != nil || got != "again" {
+			t.Errorf("GetOrCreate = %q, %v; want that it starts over", got, err)
+		}
+	})
+}
+
+// A mutex that says that it cannot work is refused like such a backend.
+func TestAMutexThatCannotWorkIsRefused(t *testing.T) {
+	b := memory.New(memory.Config{})
+	defer b.Close()
+	cfg := region.Config{Backend: b, Expiration: time.Minute, Mutex: misconfigured{local.New()}}
+	if _, err := region.New("test", cfg); !errors.Is(err, region.ErrConfig) || !errors.Is(err, errMisconfigured) {
+		t.Errorf("New = %v, want ErrConfig and what is wrong with the mutex", err)
+	}
+}
+
+var errMisconfigured = errors.New("it cannot work like this")
+
+type misconfigured struct{ lock.Locker }
+
+func (misconfigured) Err() error { return errMisconfigured }

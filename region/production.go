@@ -176,8 +176,10 @@ func (p *production) create(keys []*pending, captured *backend.Stamps) {
 	}
 	if st.CancelOnLeaseLost {
 		for _, q := range keys {
-			if q.lease != nil {
-				go watch(ctx, q.lease, cancel)
+			for _, lease := range []lock.Lease{q.lease, q.outer} {
+				if lease != nil {
+					go watch(ctx, lease, cancel)
+				}
 			}
 		}
 	}
