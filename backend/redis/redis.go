@@ -41,6 +41,27 @@
 // cancelled, as opposed to a deadline that passes; the read timeout does, so a
 // cancelled call may return that much later if it was the one that sends for others.
 //
+// go-redis logs connections that fail to standard error, besides returning the error;
+// its SetLogger is for the whole program, so it is left to the program.
+//
+// # URLs
+//
+//	redis://[user:password@]host[:6379][/database][?options]
+//	redis+sentinel://[user:password@]host[:26379],host,…/master[/database][?options]
+//	redis+cluster://[user:password@]host[:6379],host,…[?options]
+//
+// rediss, rediss+sentinel and rediss+cluster are the same over TLS. Options, each once:
+// prefix, lease_ttl, pool_size, dial_timeout, read_timeout, write_timeout, client_name,
+// sentinel_username, sentinel_password, and with TLS tls_ca (a PEM file),
+// tls_server_name, tls_insecure=true. Times are written as in 500ms.
+//
+// # Permissions
+//
+// The user needs GET, MGET, SET, DEL, UNLINK, PTTL, PEXPIRE, EVAL, EVALSHA and TIME on
+// keys that begin with the prefix. Without CLIENT TRACKING and SUBSCRIBE the end of a
+// lease is polled for instead of pushed, which is logged once. Without PUBLISH and
+// PUBSUB a lease of a process that has died is taken over when it expires.
+//
 // # What Redis cannot promise
 //
 // Replication is asynchronous. A failover to a replica that had not yet got the
