@@ -82,8 +82,9 @@ type Config struct {
 	// the key can be created again. Defaults to 30 seconds.
 	CreateTimeout time.Duration
 
-	// CancelOnLeaseLost ends a creator's context when its lease is lost, because
-	// its value can then no longer be stored; its callers start over. Defaults
+	// CancelOnLeaseLost ends a creator's context, with ErrLeaseLost as its cause,
+	// when its lease or that of Mutex is lost, because its value can then no
+	// longer be stored; its callers start over. Defaults
 	// to false: the creator goes on, and its value goes to those who waited
 	// before it began.
 	CancelOnLeaseLost bool

@@ -123,7 +123,8 @@ const (
 type Config struct {
 	// Prefix is what all keys and channels begin with, followed by a colon, so
 	// that several applications can share a server. It has 128 bytes at most, no
-	// braces, and does not end in ":lock" or ":stamp". Defaults to "dogpile".
+	// braces, and does not end in ":lock", ":stamp" or ":mutex". Defaults to
+	// "dogpile".
 	Prefix string
 
 	// LeaseTTL is how long the lease of a process lasts that does not renew it.
@@ -211,8 +212,8 @@ func checkPrefix(prefix string) error {
 		return fmt.Errorf("has %d bytes; %d are the most", len(prefix), longestPrefix)
 	case strings.ContainsAny(prefix, "{}"):
 		return errors.New("has a brace in it; braces mark the part of a key that decides its slot")
-	case strings.HasSuffix(prefix, ":lock"), strings.HasSuffix(prefix, ":stamp"):
-		return errors.New("ends like the keys of another prefix; leave off :lock or :stamp")
+	case strings.HasSuffix(prefix, ":lock"), strings.HasSuffix(prefix, ":stamp"), strings.HasSuffix(prefix, ":mutex"):
+		return errors.New("ends like the keys of another prefix; leave off :lock, :stamp or :mutex")
 	}
 	return nil
 }

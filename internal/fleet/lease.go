@@ -92,7 +92,7 @@ func (l *Lease) Refused(token string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.subjects[l.lock]
-	if s != nil && l.state == asked && l.changes == 0 && m.isTracking() {
+	if token != "" && s != nil && l.state == asked && l.changes == 0 && m.isTracking() {
 		if s.token = token; !s.lingers {
 			s.lingers = true
 			m.hurry = m.hurry || len(m.lingering) == 0
@@ -169,7 +169,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	if !l.End() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.member.Client.Longest())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if err := l.member.Release(ctx, []*Lease{l}); err != nil {
 		l.member.mu.Lock()
@@ -210,10 +210,13 @@ func (l *Lease) noticed() bool {
 
 // lose ends a lease and tells its holder. Member.mu is held.
 func (m *Member) lose(l *Lease) {
-	if l.state != ended {
-		close(l.lost)
-		m.drop(l)
+	if l.state == ended {
+		return
 	}
+	if l.state != returning { // else its holder has ended it, or never had it
+		close(l.lost)
+	}
+	m.drop(l)
 }
 
 // drop takes the lease out of the member. m.mu is held.

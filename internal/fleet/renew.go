@@ -71,7 +71,7 @@ func (m *Member) dueLeases() (due, back []*Lease, wait time.Duration) {
 			case l.state == returning && now.Before(l.expires):
 				back = append(back, l)
 				wait = min(wait, m.TTL/10)
-			case l.state == returning, l.state == held && !now.Before(l.expires):
+			case l.state == returning || l.state == held && !now.Before(l.expires):
 				expired = append(expired, l)
 			case l.state == held && !now.Before(l.renewAt):
 				// If it does not succeed it is tried again soon.
@@ -92,7 +92,7 @@ func (m *Member) dueLeases() (due, back []*Lease, wait time.Duration) {
 
 func (m *Member) renewSome(leases []*Lease) {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), max(m.TTL/3, time.Millisecond))
+	ctx, cancel := context.WithTimeout(m.life, max(m.TTL/3, time.Millisecond))
 	defer cancel()
 	outcomes := m.Refresh(ctx, leases)
 	m.mu.Lock()
@@ -107,13 +107,17 @@ func (m *Member) renewSome(leases []*Lease) {
 			l.renewAt = began.Add(m.TTL / 3)
 		case errors.Is(err, ErrGone):
 			m.lose(l)
+		default:
+			// Nothing may have been changed that this lease would be told of.
+			// If it was, that costs a look.
+			l.echoes = 0
 		}
 	}
 	alarm(m.renews)
 }
 
 func (m *Member) giveBack(leases []*Lease) {
-	ctx, cancel := context.WithTimeout(context.Background(), max(m.TTL/3, time.Millisecond))
+	ctx, cancel := context.WithTimeout(m.life, max(m.TTL/3, time.Millisecond))
 	defer cancel()
 	if m.Release(ctx, leases) != nil {
 		return
