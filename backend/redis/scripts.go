@@ -7,8 +7,8 @@ import (
 	"github.com/dogpile-go/dogpile/internal/redisio"
 )
 
-// Every script bears being executed twice with the same arguments, because nobody
-// knows what became of one whose answer was lost. A key of another type under the
+// Every script bears being executed twice with the same arguments, and the second time
+// late, because nobody knows what became of one whose answer was lost. A key of another type under the
 // name of a lease or of stamps is overwritten: it is not ours, and in the way.
 var (
 	// acquireScript takes the lock KEYS[1] for the token ARGV[1], for ARGV[2]
@@ -57,43 +57,65 @@ if ARGV[2] and redis.pcall('GET', KEYS[2]) == ARGV[2] then
 end
 return 0`)
 
-	// storeScript is publishScript for whom no lock stands in the way.
+	// storeScript is publishScript for whom no lock stands in the way: it stores
+	// ARGV[2] for ARGV[3] milliseconds. It answers -1 and does nothing if it comes
+	// after ARGV[1], in microseconds of the server's clock: whoever sent it has
+	// given up by then, and may have sent it again and seen others delete what it
+	// stored.
 	storeScript = redisio.NewScript(`
-if ARGV[1] then
-	if ARGV[2] == '0' then
-		redis.call('SET', KEYS[2], ARGV[1])
+local time = redis.call('TIME')
+if tonumber(time[1]) * 1000000 + tonumber(time[2]) > tonumber(ARGV[1]) then
+	return -1
+end
+if ARGV[2] then
+	if ARGV[3] == '0' then
+		redis.call('SET', KEYS[2], ARGV[2])
 	else
-		redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+		redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 	end
 end
 redis.call('DEL', KEYS[1])
 return 1`)
 
-	// stampScript returns the stamps KEYS[1], which become ARGV[1] if they are
+	// stampScript returns the stamps KEYS[1], which become new ones if they are
 	// absent or incomplete.
-	stampScript = redisio.NewScript(`
+	stampScript = redisio.NewScript(freshStamps + `
 local none = string.rep('\0', 12)
 local stamps = redis.pcall('GET', KEYS[1])
 if not stamps or stamps.err or #stamps ~= 24 or string.sub(stamps, 1, 12) == none or string.sub(stamps, 13) == none then
-	redis.call('SET', KEYS[1], ARGV[1])
-	return ARGV[1]
+	stamps = fresh('hard') .. fresh('soft')
+	redis.call('SET', KEYS[1], stamps)
 end
 return stamps`)
 
-	// renewScript replaces one of the stamps KEYS[1] with that of ARGV[1], and
-	// both if they were not there.
-	renewScript = redisio.NewScript(`
+	// renewScript replaces one of the stamps KEYS[1] with a new one, and both if
+	// they were not there.
+	renewScript = redisio.NewScript(freshStamps + `
 local stamps = redis.pcall('GET', KEYS[1])
 if not stamps or stamps.err or #stamps ~= 24 then
-	stamps = ARGV[1]
+	stamps = fresh('hard') .. fresh('soft')
 elseif ARGV[2] == 'hard' then
-	stamps = string.sub(ARGV[1], 1, 12) .. string.sub(stamps, 13)
+	stamps = fresh('hard') .. string.sub(stamps, 13)
 else
-	stamps = string.sub(stamps, 1, 12) .. string.sub(ARGV[1], 13)
+	stamps = string.sub(stamps, 1, 12) .. fresh('soft')
 end
 redis.call('SET', KEYS[1], stamps)
 return 1`)
 )
+
+// freshStamps is a function for scripts that makes a stamp of the random ARGV[1] and
+// the moment. So a script that is executed twice makes two stamps: one that came
+// again late, and wrote the same stamp as the first time, would revive what has been
+// invalidated since.
+const freshStamps = `
+local time = redis.call('TIME')
+local function fresh(which)
+	local hex = redis.sha1hex(ARGV[1] .. which .. time[1] .. '.' .. time[2])
+	return (string.gsub(string.sub(hex, 1, 24), '..', function (byte)
+		return string.char(tonumber(byte, 16))
+	end))
+end
+`
 
 // granted is the answer of acquireScript.
 type granted struct {

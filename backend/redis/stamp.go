@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/redisio"
@@ -62,7 +63,7 @@ func (b *Backend) completed(ctx context.Context, guards []backend.Guard, stamps 
 	created := make([]*redisio.Call, len(absent))
 	err := b.send(ctx, b.names.stampOf(guards[absent[0]]), len(absent)*commandSize, func(batch *redisio.Batch) {
 		for i, at := range absent {
-			created[i] = batch.Eval(stampScript, []string{b.names.stampOf(guards[at])}, newStamps())
+			created[i] = batch.Eval(stampScript, []string{b.names.stampOf(guards[at])}, randomness())
 		}
 	})
 	if err != nil {
@@ -91,15 +92,9 @@ func (b *Backend) Renew(ctx context.Context, guards []backend.Guard, soft bool) 
 		which = "soft"
 	}
 	calls := make([]*redisio.Call, len(guards))
-	// The stamps are made here, so that a script that is executed twice writes
-	// the same.
-	stamps := make([]string, len(guards))
-	for i := range guards {
-		stamps[i] = newStamps()
-	}
 	err := b.send(ctx, b.names.stampOf(guards[0]), len(guards)*commandSize, func(batch *redisio.Batch) {
 		for i, guard := range guards {
-			calls[i] = batch.Eval(renewScript, []string{b.names.stampOf(guard)}, stamps[i], which)
+			calls[i] = batch.Eval(renewScript, []string{b.names.stampOf(guard)}, randomness(), which)
 		}
 	})
 	if err != nil {
@@ -108,8 +103,5 @@ func (b *Backend) Renew(ctx context.Context, guards []backend.Guard, soft bool) 
 	return b.firstError(ctx, calls)
 }
 
-// newStamps returns two new stamps as they are stored.
-func newStamps() string {
-	hard, soft := backend.NewStamp(), backend.NewStamp()
-	return string(hard[:]) + string(soft[:])
-}
+// randomness returns what the server makes stamps of.
+func randomness() string { return rand.Text() }

@@ -25,6 +25,9 @@ const (
 // errShortTTL is the Err of an item whose TTL Redis cannot count.
 var errShortTTL = errors.New("redis: a TTL below a millisecond cannot be kept; give zero to keep the entry for ever")
 
+// errLate is the Err of an item that the server gets too late again and again.
+var errLate = errors.New("redis: the server got the value too late and has not stored it; it is overloaded, or its clock jumps")
+
 // write is what one call wants to have sent.
 type write struct {
 	fill  func(*redisio.Batch) // adds its commands
@@ -202,6 +205,9 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 		}
 		return nil, err
 	}
+	if err := b.storeLate(ctx, items, calls); err != nil {
+		return nil, err
+	}
 	for i := range items {
 		if items[i].Err != nil {
 			continue
@@ -223,6 +229,44 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 		return nil, b.explained(ctx, err)
 	}
 	return stampsOf(values), nil
+}
+
+// storeLate sends again what came too late: after a first answer that was lost, or
+// because the server's clock has been set.
+func (b *Backend) storeLate(ctx context.Context, items []backend.Item, calls []*redisio.Call) error {
+	late := func(i int) bool {
+		if items[i].Err != nil {
+			return false
+		}
+		value, err := calls[i].Value()
+		return err == nil && value == int64(-1)
+	}
+	var again []int
+	for i := range items {
+		if late(i) {
+			again = append(again, i)
+		}
+	}
+	if again == nil {
+		return nil
+	}
+	if err := b.measure(ctx); err != nil {
+		return err
+	}
+	err := b.send(ctx, b.names.lockOf(items[again[0]].Key), 0, func(batch *redisio.Batch) {
+		for _, i := range again {
+			calls[i] = b.store(batch, &items[i])
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, i := range again {
+		if late(i) {
+			items[i].Err = errLate
+		}
+	}
+	return nil
 }
 
 // prepare sets the item's Err if it cannot be stored, and otherwise takes its lease
@@ -251,11 +295,14 @@ func (b *Backend) prepare(item *backend.Item) *fleet.Lease {
 // something to be stored or not.
 func (b *Backend) store(batch *redisio.Batch, item *backend.Item) *redisio.Call {
 	keys := []string{b.names.lockOf(item.Key), b.names.valueOf(item.Key)}
-	args := make([]any, 0, 3)
+	args := make([]any, 1, 3)
 	script := storeScript
 	if item.Lease != nil {
 		script = publishScript
-		args = append(args, item.Lease.Token())
+		args[0] = item.Lease.Token()
+	} else {
+		// Nobody has given up on it before the answer is due.
+		args[0] = b.Now().Add(b.client.Answers()).UnixMicro()
 	}
 	if item.Entry != nil {
 		// Rounded up: a TTL is how long an entry is kept at least.

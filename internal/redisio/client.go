@@ -26,6 +26,7 @@ type Client struct {
 	reload   atomic.Int64  // when the slots of the cluster were last looked at again, in Unix nanoseconds
 	obedient bool          // the client ends a command at the deadline of its ctx
 	longest  time.Duration // how long one command may take
+	answers  time.Duration // how long an answer is waited for
 }
 
 // New returns what wraps client: a *redis.Client, as redis.NewClient and
@@ -44,6 +45,7 @@ func New(client redis.UniversalClient) (*Client, error) {
 			single:          client,
 			obedient:        opt.ContextTimeoutEnabled,
 			longest:         longest(opt.DialTimeout, opt.PoolTimeout, opt.ReadTimeout, opt.WriteTimeout),
+			answers:         longest(opt.ReadTimeout),
 		}, nil
 	case *redis.ClusterClient:
 		if client == nil {
@@ -58,6 +60,7 @@ func New(client redis.UniversalClient) (*Client, error) {
 			cluster:         client,
 			obedient:        opt.ContextTimeoutEnabled,
 			longest:         longest(opt.DialTimeout, opt.PoolTimeout, opt.ReadTimeout, opt.WriteTimeout),
+			answers:         longest(opt.ReadTimeout),
 		}, nil
 	case nil:
 	default:
@@ -84,6 +87,9 @@ func (c *Client) Cluster() bool { return c.cluster != nil }
 
 // Longest returns how long one command may take when nothing else ends it.
 func (c *Client) Longest() time.Duration { return c.longest }
+
+// Answers returns how long the answer to a command is waited for at most.
+func (c *Client) Answers() time.Duration { return c.answers }
 
 // NodeOf returns the address of the server that has key, or "" if there is only
 // one server or it is not known which.
