@@ -111,3 +111,27 @@ func TestFaultLateDuplicates(t *testing.T) {
 	misses("a publication", "made")
 	p.fine(t)
 }
+
+// A value whose first sending comes too late is sent again, and is there when Set
+// returns.
+func TestFaultSlowNetwork(t *testing.T) {
+	server := redistest.Start(t)
+	proxy, prefix := faultproxy.New(t, server.Addr), space()
+	p, other := join(t, proxy.Addr, prefix, "&read_timeout=200ms"), join(t, server.Addr, prefix, "")
+	if err := region.Set(t.Context(), p.Region, "another", "warm up"); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	proxy.OnRequest(func(request []byte) {
+		if has("evalsha", "{users:set}")(request) {
+			once.Do(func() { time.Sleep(300 * time.Millisecond) })
+		}
+	})
+	if err := region.Set(t.Context(), p.Region, "set", "v"); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := region.Get[string](t.Context(), other.Region, "set"); got != "v" || !ok || err != nil {
+		t.Errorf("after Set there is %q, %v, %v", got, ok, err)
+	}
+	p.fine(t)
+}
