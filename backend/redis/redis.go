@@ -75,7 +75,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,7 +115,6 @@ const DefaultPrefix = "dogpile"
 const (
 	defaultLeaseTTL = 10 * time.Second
 	shortestLease   = time.Millisecond
-	longestPrefix   = 128
 )
 
 // Config says how a Backend works. The zero value is good.
@@ -181,7 +179,7 @@ func open(client goredis.UniversalClient, cfg Config, owned bool) *Backend {
 	if cfg.Prefix == "" {
 		cfg.Prefix = DefaultPrefix
 	}
-	if err := checkPrefix(cfg.Prefix); err != nil {
+	if err := redisio.CheckPrefix(cfg.Prefix); err != nil {
 		return &Backend{broken: fmt.Errorf("%w: Prefix %q %w", ErrConfig, cfg.Prefix, err)}
 	}
 	switch {
@@ -204,18 +202,6 @@ func open(client goredis.UniversalClient, cfg Config, owned bool) *Backend {
 		Logger: cfg.Logger,
 	})
 	return b
-}
-
-func checkPrefix(prefix string) error {
-	switch {
-	case len(prefix) > longestPrefix:
-		return fmt.Errorf("has %d bytes; %d are the most", len(prefix), longestPrefix)
-	case strings.ContainsAny(prefix, "{}"):
-		return errors.New("has a brace in it; braces mark the part of a key that decides its slot")
-	case strings.HasSuffix(prefix, ":lock"), strings.HasSuffix(prefix, ":stamp"), strings.HasSuffix(prefix, ":mutex"):
-		return errors.New("ends like the keys of another prefix; leave off :lock, :stamp or :mutex")
-	}
-	return nil
 }
 
 // Err returns what is wrong with the configuration, or nil.

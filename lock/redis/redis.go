@@ -57,7 +57,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -94,9 +93,8 @@ var (
 const DefaultPrefix = "dogpile"
 
 const (
-	defaultTTL    = 10 * time.Second
-	shortestTTL   = time.Millisecond
-	longestPrefix = 128
+	defaultTTL  = 10 * time.Second
+	shortestTTL = time.Millisecond
 
 	// voidSize is how many locks are voided in one round trip.
 	voidSize = 1000
@@ -157,7 +155,7 @@ func New(client goredis.UniversalClient, cfg Config) *Locker {
 	if cfg.Prefix == "" {
 		cfg.Prefix = DefaultPrefix
 	}
-	if err := checkPrefix(cfg.Prefix); err != nil {
+	if err := redisio.CheckPrefix(cfg.Prefix); err != nil {
 		return broken("Prefix %q %w", cfg.Prefix, err)
 	}
 	switch {
@@ -189,23 +187,6 @@ func New(client goredis.UniversalClient, cfg Config) *Locker {
 
 func broken(format string, args ...any) *Locker {
 	return &Locker{broken: fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)}
-}
-
-// checkPrefix has the rules of backend/redis, and keeps the keys of one prefix from
-// being those of another.
-func checkPrefix(prefix string) error {
-	if len(prefix) > longestPrefix {
-		return fmt.Errorf("has %d bytes; %d are the most", len(prefix), longestPrefix)
-	}
-	if strings.ContainsAny(prefix, "{}") {
-		return errors.New("has a brace in it; braces mark the part of a key that decides its slot")
-	}
-	for _, end := range []string{":lock", ":stamp", ":mutex"} {
-		if strings.HasSuffix(prefix, end) {
-			return fmt.Errorf("ends like the keys of another prefix; leave off %s", end)
-		}
-	}
-	return nil
 }
 
 // Err returns what is wrong with the configuration, or nil.
