@@ -36,6 +36,9 @@ const (
 // leaves each its rest.
 var ownPause = [...]time.Duration{350 * time.Millisecond, 520 * time.Millisecond, 680 * time.Millisecond}
 
+// mostOthers is how many are counted; more than a few make no difference.
+const mostOthers = 64
+
 // remembered is for how long a process counts another one that has probed.
 const remembered = 2 * time.Second
 
@@ -91,8 +94,8 @@ func (m *Member) tell(ctx context.Context, sign string) int64 {
 
 // onMessage is called with what was published to the fleet.
 func (m *Member) onMessage(text string) {
-	if len(text) == 0 || text[1:] == m.process {
-		return
+	if len(text) != 1+processSize || text[1:] == m.process {
+		return // whoever else has published that
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,7 +104,9 @@ func (m *Member) onMessage(text string) {
 	case probed:
 		if !p.next.IsZero() {
 			now := time.Now()
-			p.others[text[1:]] = now
+			if len(p.others) < mostOthers {
+				p.others[text[1:]] = now
+			}
 			m.scheduleProbe(now)
 		}
 	case joined:
@@ -183,7 +188,7 @@ func (m *Member) probe() {
 
 // probeNow publishes one probe and does what it calls for.
 func (m *Member) probeNow(check bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
+	ctx, cancel := context.WithTimeout(m.life, m.Client.Longest())
 	defer cancel()
 	m.mu.Lock()
 	m.probing.last = time.Now()
@@ -245,7 +250,7 @@ func (m *Member) checkHolders() {
 	m.probing.strange, m.probing.ask = false, time.Time{}
 	rivals := m.rivals()
 	m.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
+	ctx, cancel := context.WithTimeout(m.life, m.Client.Longest())
 	defer cancel()
 	dead, ok := m.dead(ctx, rivals)
 	m.mu.Lock()

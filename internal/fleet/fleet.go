@@ -73,7 +73,9 @@ type Member struct {
 	Config
 	process string // names this member in tokens and channels
 
-	closing chan struct{} // closed by Close
+	closing chan struct{}   // closed by Close
+	life    context.Context // ends with Close, so that nothing is tried again
+	end     context.CancelFunc
 	running sync.WaitGroup
 	looks   chan struct{} // something is to be looked at
 	probes  chan struct{} // somebody waits for another process, or may have died
@@ -107,6 +109,7 @@ func Join(cfg Config) *Member {
 		subjects: make(map[string]*subject),
 		trackers: make(map[string]*tracker),
 	}
+	m.life, m.end = context.WithCancel(context.Background())
 	if m.Refresh == nil {
 		m.Refresh = m.refresh
 	}
@@ -150,8 +153,10 @@ func (m *Member) Tracking() bool {
 }
 
 // Close ends the leases of this process, wakes those who wait, and closes the
-// connections. It returns when nothing of the member is left. A second Close does
-// nothing.
+// connections. It returns when nothing of the member is left, except that a client
+// without ContextTimeoutEnabled may still be waiting for an answer. With a server that
+// does not answer it takes a second, or as long as the client waits for the answer to
+// one command. A second Close does nothing.
 func (m *Member) Close() {
 	m.mu.Lock()
 	if m.closed {
@@ -168,6 +173,7 @@ func (m *Member) Close() {
 		m.lose(l)
 	}
 	close(m.closing)
+	m.end()
 	trackers := make([]*tracker, 0, len(m.trackers))
 	for _, t := range m.trackers {
 		trackers = append(trackers, t)

@@ -45,6 +45,9 @@ func (m *Member) watch() {
 				break
 			}
 			m.look(glances)
+			if m.life.Err() != nil {
+				return
+			}
 		}
 		select {
 		case <-m.looks:
@@ -134,7 +137,7 @@ func (m *Member) takeChanged() []glance {
 
 // look asks the server whose the locks are, and tells those whom it concerns.
 func (m *Member) look(glances []glance) {
-	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
+	ctx, cancel := context.WithTimeout(m.life, m.Client.Longest())
 	defer cancel()
 	tokens, err := m.tokens(ctx, glances)
 

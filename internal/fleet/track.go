@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -73,7 +74,7 @@ func (m *Member) track() {
 // count starts trackers for servers that are new and stops those of servers that
 // are gone.
 func (m *Member) count(first bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), m.Client.Longest())
+	ctx, cancel := context.WithTimeout(m.life, m.Client.Longest())
 	defer cancel()
 	masters, err := m.Client.Masters(ctx)
 	m.mu.Lock()
@@ -126,6 +127,17 @@ func newTracker(m *Member, addr string, node *redis.Client) *tracker {
 	opt.ClientSideCache = nil
 	opt.PushNotificationProcessor = nil
 	opt.Limiter = nil
+	// A connection that is being made is given up by closing it: go-redis waits for
+	// the answer to HELLO whatever becomes of its ctx.
+	dial, forget := opt.Dialer, func() bool { return true }
+	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err == nil {
+			forget() // the last one
+			forget = context.AfterFunc(t.quit, func() { _ = c.Close() })
+		}
+		return c, err
+	}
 	onConnect := opt.OnConnect
 	opt.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
 		if onConnect != nil {
