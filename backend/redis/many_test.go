@@ -22,8 +22,11 @@ func TestManyColdKeys(t *testing.T) {
 	defer func() { runtime.MemProfileRate = rate }()
 	runtime.MemProfileRate = 4 << 10
 	server := redistest.Start(t)
-	keys := rounds(10_000, 100_000)
-	b, err := backend.Open(urlOf(server.URL(), ""))
+	keys := 100_000
+	if raceEnabled {
+		keys = 3000
+	}
+	b, err := backend.Open(urlOf(server.URL(), "&dial_timeout=20s&read_timeout=20s&write_timeout=20s"))
 	if err != nil {
 		t.Fatal(err)
 	}

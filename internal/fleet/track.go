@@ -152,7 +152,7 @@ func newTracker(m *Member, addr string, node *redis.Client) *tracker {
 			err = cn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{Bcast: true, Prefixes: []string{m.Prefix}}).Err()
 		}
 		var answer redis.Error
-		if errors.As(err, &answer) {
+		if errors.As(err, &answer) && !redis.IsAuthError(err) {
 			t.refused = err
 		}
 		t.reached = err == nil
