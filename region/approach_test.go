@@ -145,3 +145,31 @@ func TestAFlightIsOnlyForThoseWhoWouldHaveCreatedToo(t *testing.T) {
 		allGot(t, calls, "v1")
 	})
 }
+
+// A value that is stored while it is being created is found at once by those who come
+// after, and by those who have been waiting.
+func TestWhoFollowsFindsWhatIsStoredMeanwhile(t *testing.T) {
+	for name, same := range map[string]bool{"same process": true, "other process": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				cfg := remote(config(memory.Config{Copy: true}))
+				r := open(t, cfg)
+				setter := r
+				if !same {
+					setter = open(t, cfg)
+				}
+				c := blocking()
+				leader := herd(t, 1, r, "k", c)
+				followers := herd(t, 3, r, "k", c)
+				synctest.Wait()
+				if err := region.Set(t.Context(), setter, "k", "stored"); err != nil {
+					t.Fatal(err)
+				}
+				allGot(t, followers, "stored")
+				must(t, r, "k", counting(), "stored")
+				c.release()
+				allGot(t, leader, "v1")
+			})
+		})
+	}
+}

@@ -184,6 +184,10 @@ func (p *production) create(keys []*pending, captured *backend.Stamps) {
 		}
 	}
 
+	if st.warm != nil && len(keys) == 1 && keys[0].lease != nil {
+		go openWhileHeld(ctx, keys[0].lease, keys[0].flight)
+	}
+
 	p.cover(keys) // the creator begins after this, and may be shared with all so far
 	began := time.Now()
 	out := st.runCreator(ctx, p.call, creation.keys)
@@ -224,6 +228,16 @@ func watch(ctx context.Context, lease lock.Lease, cancel context.CancelCauseFunc
 	select {
 	case <-lease.Lost():
 		cancel(ErrLeaseLost)
+	case <-ctx.Done():
+	}
+}
+
+// openWhileHeld keeps others from following a creation blindly when its lease is lost:
+// somebody may have stored the value that they want.
+func openWhileHeld(ctx context.Context, lease lock.Lease, f *flight.Flight[outcome]) {
+	select {
+	case <-lease.Lost():
+		f.Shut()
 	case <-ctx.Done():
 	}
 }

@@ -91,6 +91,9 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 		items = append(items, backend.Item{Key: backend.Key{Region: r.name, Name: key}, Entry: e, TTL: ttl})
 	}
 	_, err = st.backend.Set(ctx, items, nil)
+	for _, item := range items {
+		st.flights.Shut(item.Key.Name) // who follows a creation would miss the value
+	}
 	if err != nil {
 		return r.failKey(items[0].Key.Name, st.writeFailed(ctx, "set", items[0].Key.Name, err))
 	}

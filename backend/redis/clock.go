@@ -30,7 +30,15 @@ type clock struct {
 // by the clock that only runs.
 type reading struct {
 	server, local time.Time
+	doubt         time.Duration // how far off it may be
 }
+
+// doubtful is how far off a reading may be that is kept for long, and doubtFor how
+// long one is kept that is worse.
+const (
+	doubtful = 100 * time.Millisecond
+	doubtFor = time.Second
+)
 
 // now returns the server's time, and whether it should be asked for it again.
 func (c *clock) now() (now time.Time, stale bool) {
@@ -41,7 +49,7 @@ func (c *clock) now() (now time.Time, stale bool) {
 	}
 	ran := now.Sub(r.local)
 	set := time.Duration(now.UnixNano() - r.local.UnixNano())
-	return r.server.Add(ran), ran > clockFor || (set-ran).Abs() > slip
+	return r.server.Add(ran), ran > clockFor || (set-ran).Abs() > slip || r.doubt > doubtful && ran > doubtFor
 }
 
 // set takes the answer to TIME, which was given at some moment between asked and
@@ -55,7 +63,8 @@ func (c *clock) set(asked, answered time.Time, call *redisio.Call) error {
 	if err != nil {
 		return err
 	}
-	c.reading.Store(&reading{server: server.Add(answered.Sub(asked) / 2), local: answered})
+	doubt := answered.Sub(asked) / 2
+	c.reading.Store(&reading{server: server.Add(doubt), local: answered, doubt: doubt})
 	return nil
 }
 

@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -180,18 +182,27 @@ func (l *lane[O]) lead(ctx context.Context, batch []*turn[O]) error {
 	}
 }
 
-func (l *lane[O]) runAll(batch []*turn[O]) error {
+// runAll runs a batch and tells its members, whatever happens.
+func (l *lane[O]) runAll(batch []*turn[O]) (err error) {
+	err = errExited
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("redis: the client panicked: %v", p)
+		}
+		l.mu.Lock()
+		l.next()
+		l.mu.Unlock()
+		for _, t := range batch[1:] {
+			t.err = err
+			close(t.wake)
+		}
+	}()
 	ops := make([]O, len(batch))
 	for i, t := range batch {
 		ops[i] = t.op
 	}
-	err := l.run(context.Background(), ops)
-	l.mu.Lock()
-	l.next()
-	l.mu.Unlock()
-	for _, t := range batch[1:] {
-		t.err = err
-		close(t.wake)
-	}
-	return err
+	return l.run(context.Background(), ops)
 }
+
+// errExited is what the others get of a batch whose goroutine a hook has ended.
+var errExited = errors.New("redis: a hook of the client has ended the goroutine")

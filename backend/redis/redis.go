@@ -149,14 +149,16 @@ type Backend struct {
 	clock  clock
 
 	greeted  atomic.Bool // the server was found to be usable
-	greeting sync.Mutex
+	greetMu  sync.Mutex
+	greeting *greeting // the attempt that is under way, if one is
 
 	lanesMu sync.RWMutex
 	reads   map[string]*lane[*read]  // by the server's address
 	writes  map[string]*lane[*write] // likewise
 
-	closed  atomic.Bool
-	working sync.WaitGroup // goroutines that Close waits for
+	closed    atomic.Bool
+	working   sync.WaitGroup // goroutines that Close waits for
+	acquiring gate           // calls of Acquire under way
 }
 
 // New returns a Backend on client, which is a *redis.Client or a
@@ -259,6 +261,8 @@ func (b *Backend) Close() error {
 	if b.broken != nil || b.closed.Swap(true) {
 		return nil
 	}
+	// A lease that is granted while it is being closed is to be ended as well.
+	b.acquiring.close(time.Second)
 	b.member.Close()
 	b.working.Wait()
 	if b.owned {
@@ -281,12 +285,39 @@ func (b *Backend) usable(ctx context.Context) error {
 	return b.greet(ctx)
 }
 
+// greeting is one attempt to find out whether the server is usable. All who come
+// meanwhile wait for the same.
+type greeting struct {
+	over chan struct{}
+	err  error
+}
+
 func (b *Backend) greet(ctx context.Context) error {
-	b.greeting.Lock()
-	defer b.greeting.Unlock()
-	if b.greeted.Load() {
-		return nil
+	b.greetMu.Lock()
+	g := b.greeting
+	if g == nil {
+		g = &greeting{over: make(chan struct{})}
+		b.greeting = g
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), b.client.Longest())
+			defer cancel()
+			g.err = b.greetOnce(ctx)
+			b.greetMu.Lock()
+			b.greeting = nil
+			b.greetMu.Unlock()
+			close(g.over)
+		}()
 	}
+	b.greetMu.Unlock()
+	select {
+	case <-g.over:
+		return g.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (b *Backend) greetOnce(ctx context.Context) error {
 	batch := b.client.Batch()
 	info := batch.Do("info", "server")
 	if err := batch.Exec(ctx); err != nil {
@@ -310,13 +341,19 @@ func (b *Backend) measure(ctx context.Context) error {
 	if b.closed.Load() {
 		return backend.ErrClosed
 	}
-	batch := b.client.Batch()
-	call := batch.Do("time")
-	asked := time.Now()
-	if err := batch.Exec(ctx); err != nil {
-		return b.failed(err)
+	for tries := 1; ; tries++ {
+		batch := b.client.Batch()
+		call := batch.Do("time")
+		asked := time.Now()
+		if err := batch.Exec(ctx); err != nil {
+			return b.failed(err)
+		}
+		answered := time.Now()
+		if tries < 3 && answered.Sub(asked) > 2*doubtful {
+			continue // an answer that took long says little
+		}
+		return b.clock.set(asked, answered, call)
 	}
-	return b.clock.set(asked, time.Now(), call)
 }
 
 // failed makes of an error of the client one of the backend.

@@ -12,11 +12,11 @@ import (
 // name of a lease or of stamps is overwritten: it is not ours, and in the way.
 var (
 	// acquireScript takes the lock KEYS[1] for the token ARGV[1], for ARGV[2]
-	// milliseconds, and then reads the value KEYS[2] and the stamps that follow.
+	// milliseconds, unless it comes after ARGV[3] (see storeScript), and then reads the value KEYS[2] and the stamps that follow.
 	// It answers whose the lock is if it is not granted. A lock that has our token
 	// is ours already. One without a TTL is not one of ours, which all have one,
 	// and would never end.
-	acquireScript = redisio.NewScript(`
+	acquireScript = redisio.NewScript(notLate + "ARGV[3]" + orElse + `
 local held = redis.pcall('GET', KEYS[1])
 if held and held ~= ARGV[1] and not held.err then
 	if #held == #ARGV[1] or redis.call('PTTL', KEYS[1]) >= 0 then
@@ -62,11 +62,7 @@ return 0`)
 	// after ARGV[1], in microseconds of the server's clock: whoever sent it has
 	// given up by then, and may have sent it again and seen others delete what it
 	// stored.
-	storeScript = redisio.NewScript(`
-local time = redis.call('TIME')
-if tonumber(time[1]) * 1000000 + tonumber(time[2]) > tonumber(ARGV[1]) then
-	return -1
-end
+	storeScript = redisio.NewScript(notLate + "ARGV[1]" + orElse + `
 if ARGV[2] then
 	if ARGV[3] == '0' then
 		redis.call('SET', KEYS[2], ARGV[2])
@@ -101,6 +97,18 @@ else
 end
 redis.call('SET', KEYS[1], stamps)
 return 1`)
+)
+
+// notLate and orElse are around the argument that says until when a script may be
+// executed, and make it answer -1 after that.
+const (
+	notLate = `
+local now = redis.call('TIME')
+if tonumber(now[1]) * 1000000 + tonumber(now[2]) > tonumber(`
+	orElse = `) then
+	return -1
+end
+`
 )
 
 // freshStamps is a function for scripts that makes a stamp of the random ARGV[1] and

@@ -25,8 +25,8 @@ const (
 // errShortTTL is the Err of an item whose TTL Redis cannot count.
 var errShortTTL = errors.New("redis: a TTL below a millisecond cannot be kept; give zero to keep the entry for ever")
 
-// errLate is the Err of an item that the server gets too late again and again.
-var errLate = errors.New("redis: the server got the value too late and has not stored it; it is overloaded, or its clock jumps")
+// errLate is the error of what reaches the server too late again and again.
+var errLate = errors.New("redis: the command reached the server too late and was not carried out; the server is overloaded, or its clock jumps")
 
 // write is what one call wants to have sent.
 type write struct {
@@ -70,6 +70,10 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 		stamps, err := b.Stamps(ctx, guards)
 		return nil, stamps, err
 	}
+	if !b.acquiring.enter() {
+		return nil, nil, backend.ErrClosed
+	}
+	defer b.acquiring.leave()
 	// A lease that is taken before it is known whether this process can be seen
 	// to be alive could not be taken over when it dies.
 	b.member.Settle(ctx)
@@ -95,15 +99,16 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	// Where one script may use keys of any slot, the stamps come with the lease.
 	joined := len(keys) == 1 && !b.client.Cluster()
 	var stampCalls []*redisio.Call
-	err := b.send(ctx, leases[0].Lock(), (len(keys)+len(guards))*commandSize, func(batch *redisio.Batch) {
+	err := b.sendInTime(ctx, leases[0].Lock(), (len(keys)+len(guards))*commandSize, &calls, func(batch *redisio.Batch) {
+		until := b.until()
 		for i, l := range leases {
 			names := []string{l.Lock(), b.names.valueOf(keys[i])}
 			if joined {
 				names = append(names, guardKeys...)
 			}
-			calls[i] = batch.Eval(acquireScript, names, l.Token(), b.ttl.Milliseconds())
+			calls[i] = batch.Eval(acquireScript, names, l.Token(), b.ttl.Milliseconds(), until)
 		}
-		if !joined {
+		if stampCalls = nil; !joined {
 			for _, name := range guardKeys {
 				stampCalls = append(stampCalls, batch.Do("get", name))
 			}
@@ -152,6 +157,37 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 		return nil, nil, err
 	}
 	return grants, stamps, nil
+}
+
+// until returns the moment, in microseconds of the server's clock, at which whoever
+// sends a command now gives up on its answer. A command that reaches the server later
+// must not be executed: it may have been sent again, and others have seen its effect
+// and undone it.
+func (b *Backend) until() int64 { return b.Now().Add(b.client.Answers()).UnixMicro() }
+
+// sendInTime is send for scripts that answer -1 when they come too late. They are sent
+// once more, with another look at the server's clock, which may have been set.
+func (b *Backend) sendInTime(ctx context.Context, lock string, bytes int, calls *[]*redisio.Call, fill func(*redisio.Batch)) error {
+	for again := false; ; again = true {
+		if err := b.send(ctx, lock, bytes, fill); err != nil {
+			return err
+		}
+		late := false
+		for _, call := range *calls {
+			if value, err := call.Value(); err == nil && value == int64(-1) {
+				late = true
+			}
+		}
+		switch {
+		case !late:
+			return nil
+		case again:
+			return errLate
+		}
+		if err := b.measure(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // giveBack frees what was granted while the backend was being closed.
@@ -301,8 +337,7 @@ func (b *Backend) store(batch *redisio.Batch, item *backend.Item) *redisio.Call 
 		script = publishScript
 		args[0] = item.Lease.Token()
 	} else {
-		// Nobody has given up on it before the answer is due.
-		args[0] = b.Now().Add(b.client.Answers()).UnixMicro()
+		args[0] = b.until()
 	}
 	if item.Entry != nil {
 		// Rounded up: a TTL is how long an entry is kept at least.

@@ -37,6 +37,7 @@ type Lease struct {
 	changes int // of the lock key, told of while the answer was under way
 	echoes  int // of the lock key, this lease's own doing, still to be told of
 	expires time.Time
+	keep    time.Time // until when it is given back again and again: it may yet be granted
 	renewAt time.Time
 }
 
@@ -111,6 +112,7 @@ func (l *Lease) Abandon() {
 	defer m.mu.Unlock()
 	if l.state != ended {
 		l.state = returning
+		l.keep = time.Now().Add(2 * m.Client.Answers())
 		alarm(m.renews)
 	}
 }

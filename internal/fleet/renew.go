@@ -124,8 +124,11 @@ func (m *Member) giveBack(leases []*Lease) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := time.Now()
 	for _, l := range leases {
-		m.drop(l)
+		if now.After(l.keep) {
+			m.drop(l)
+		}
 	}
 }
 

@@ -53,7 +53,8 @@ type Flight[R any] struct {
 	covered atomic.Int64 // who came before the clock was at this may have the result
 
 	// Guarded by group.mu.
-	kind     any  // see Open
+	kind     any           // see Open
+	shut     chan struct{} // closed by Shut; made by the first who follows
 	waiting  int  // tickets handed out and not given up
 	finished bool // Finish has been called
 	dropped  bool // the last waiter has left, and abandon has been called
@@ -69,6 +70,7 @@ type Flight[R any] struct {
 type Ticket[R any] struct {
 	flight  *Flight[R]
 	arrival Arrival
+	shut    <-chan struct{} // of one who follows; nil: one who has looked
 }
 
 // Arrive is called by a caller when it comes, before it looks at anything.
@@ -85,7 +87,7 @@ func (g *Group[R]) Join(key string, came Arrival) (t Ticket[R], leads bool) {
 		leads = true
 	}
 	f.waiting++
-	return Ticket[R]{f, came}, leads
+	return Ticket[R]{flight: f, arrival: came}, leads
 }
 
 // Lead starts a flight of key, unless there is one: then it returns false. A
@@ -99,7 +101,7 @@ func (g *Group[R]) Lead(key string, came Arrival) (t Ticket[R], leads bool) {
 	}
 	f := g.start(key)
 	f.waiting++
-	return Ticket[R]{f, came}, true
+	return Ticket[R]{flight: f, arrival: came}, true
 }
 
 // Follow joins the flight of key if there is one that was opened to this kind of
@@ -112,7 +114,10 @@ func (g *Group[R]) Follow(key string, came Arrival, kind any) (t Ticket[R], ok b
 		return Ticket[R]{}, false
 	}
 	f.waiting++
-	return Ticket[R]{f, came}, true
+	if f.shut == nil {
+		f.shut = make(chan struct{})
+	}
+	return Ticket[R]{flight: f, arrival: came, shut: f.shut}, true
 }
 
 // Open lets callers of a kind Follow the flight. The leader calls it if it has found
@@ -121,6 +126,33 @@ func (f *Flight[R]) Open(kind any) {
 	f.group.mu.Lock()
 	f.kind = kind
 	f.group.mu.Unlock()
+}
+
+// Shut takes Open back: there may be something by now that others can use. Those who
+// follow start over, and look for themselves.
+func (f *Flight[R]) Shut() {
+	f.group.mu.Lock()
+	defer f.group.mu.Unlock()
+	f.close()
+}
+
+// Shut is Shut of the flights of keys.
+func (g *Group[R]) Shut(keys ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, key := range keys {
+		if f := g.flights[key]; f != nil {
+			f.close()
+		}
+	}
+}
+
+func (f *Flight[R]) close() {
+	f.kind = nil
+	if f.shut != nil {
+		close(f.shut)
+		f.shut = nil
+	}
 }
 
 func (g *Group[R]) start(key string) *Flight[R] {
@@ -173,6 +205,9 @@ func (t Ticket[R]) Wait(ctx context.Context) (result R, early bool, err error) {
 	default:
 		select {
 		case <-f.done:
+		case <-t.shut:
+			f.leave()
+			return result, false, ErrStartOver
 		case <-ctx.Done():
 			f.leave()
 			return result, false, context.Cause(ctx)

@@ -261,3 +261,37 @@ func TestFollow(t *testing.T) {
 		t.Error("followed a flight that has finished")
 	}
 }
+
+func TestWhoFollowsStartsOverWhenTheFlightIsShut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g flight.Group[string]
+		leader := lead(t, &g, "k")
+		leader.Flight().Open("kind")
+		follower, ok := g.Follow("k", g.Arrive(), "kind")
+		if !ok {
+			t.Fatal("could not follow a flight that is open")
+		}
+		joined := join(t, &g, "k")
+		over := make(chan error, 1)
+		go func() {
+			_, _, err := follower.Wait(t.Context())
+			over <- err
+		}()
+		synctest.Wait()
+		if len(over) > 0 {
+			t.Fatal("who follows does not wait")
+		}
+		leader.Flight().Shut()
+		leader.Flight().Shut()
+		if err := <-over; !errors.Is(err, flight.ErrStartOver) {
+			t.Errorf("who follows got %v, want ErrStartOver", err)
+		}
+		if _, ok := g.Follow("k", g.Arrive(), "kind"); ok {
+			t.Error("followed a flight that was shut")
+		}
+		leader.Flight().Cover()
+		leader.Flight().Finish("v", true, nil)
+		gets(t, "the leader", leader, "v", nil)
+		gets(t, "who has looked and joined", joined, "v", nil)
+	})
+}
