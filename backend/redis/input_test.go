@@ -253,3 +253,20 @@ func TestTTL(t *testing.T) {
 		}
 	}
 }
+
+// A lock that looks like ours but never expires, as a restored backup may hold, is not
+// waited for for ever.
+func TestLockThatNeverExpires(t *testing.T) {
+	server := redistest.Shared(t)
+	prefix := space()
+	p := join(t, server.Addr, prefix, "&lease_ttl=500ms")
+	for _, token := range []string{"aaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb", "aaaaaaaaaaaaaaaa+bbbbbbbbbbbbbbbb", "somebody else's"} {
+		server.Do(t, "SET", prefix+":lock:{users:"+token+"}", token)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		got, err := region.GetOrCreate(ctx, p.Region, token, func(context.Context) (string, error) { return "v", nil })
+		cancel()
+		if got != "v" || err != nil {
+			t.Errorf("behind the lock %q GetOrCreate = %q, %v", token, got, err)
+		}
+	}
+}

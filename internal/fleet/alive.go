@@ -159,7 +159,7 @@ func (m *Member) probe() {
 			p.check = false
 		}
 		if p.strange && p.ask.IsZero() {
-			p.ask = now.Add(earliestProbe) // by then most have ended
+			p.ask = now.Add(latestProbe) // by then most have ended
 		}
 		next := p.next
 		if !p.ask.IsZero() && p.ask.Before(next) {
@@ -296,8 +296,12 @@ func (m *Member) dead(ctx context.Context, rivals []rival) (dead []rival, ok boo
 	b := m.Client.Batch()
 	for _, r := range rivals {
 		where := at{holderOf(r.token), r.node}
-		if calls[where] == nil {
+		switch {
+		case calls[where] != nil:
+		case m.Client.Cluster():
 			calls[where] = b.Eval(aliveScript, []string{r.lock}, m.aliveChannel(where.holder))
+		default:
+			calls[where] = b.Do("pubsub", "numsub", m.aliveChannel(where.holder))
 		}
 	}
 	if b.Len() > 0 && b.Exec(ctx) != nil {
@@ -305,6 +309,9 @@ func (m *Member) dead(ctx context.Context, rivals []rival) (dead []rival, ok boo
 	}
 	for _, r := range rivals {
 		value, err := calls[at{holderOf(r.token), r.node}].Value()
+		if answer, ok := value.([]any); ok && len(answer) == 2 {
+			value = answer[1] // of the command: the channel, the number
+		}
 		if n, ok := value.(int64); ok && err == nil && n == 0 {
 			dead = append(dead, r)
 		}

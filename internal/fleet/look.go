@@ -82,6 +82,9 @@ func (m *Member) due() time.Duration {
 			continue
 		}
 		waited++
+		if s.asked.IsZero() {
+			s.asked = now
+		}
 		// A lock that is alive is renewed, and so changes, three times in its
 		// TTL. One that has not changed for so long has expired, and the server
 		// has yet to notice.
@@ -139,6 +142,7 @@ func (m *Member) takeChanged() []glance {
 func (m *Member) look(glances []glance) {
 	ctx, cancel := context.WithTimeout(m.life, m.Client.Longest())
 	defer cancel()
+	m.freeEternal(ctx, glances)
 	tokens, err := m.tokens(ctx, glances)
 
 	m.mu.Lock()
@@ -181,6 +185,32 @@ func (m *Member) lookFailed(s *subject, err error) {
 	}
 	clear(s.waiters)
 	m.tidy(s)
+}
+
+// eternalScript frees a lock that never expires: all of ours do, so it is nobody's,
+// and would be waited for for ever.
+var eternalScript = redisio.NewScript(`
+if redis.call('PTTL', KEYS[1]) == -1 then
+	return redis.call('DEL', KEYS[1])
+end
+return 0`)
+
+// freeEternal asks, of locks that have been waited for for longer than a TTL, whether
+// they ever expire.
+func (m *Member) freeEternal(ctx context.Context, glances []glance) {
+	b := m.Client.Batch()
+	now := time.Now()
+	m.mu.Lock()
+	for _, g := range glances {
+		if len(g.waiters) > 0 && !g.asked.IsZero() && now.Sub(g.asked) > m.TTL {
+			g.asked = now
+			b.Eval(eternalScript, []string{g.lock})
+		}
+	}
+	m.mu.Unlock()
+	if b.Len() > 0 {
+		_ = b.Exec(ctx) // it is asked again after another TTL
+	}
 }
 
 // tokens returns what the locks hold: "" for one that is free.

@@ -19,6 +19,8 @@ type subject struct {
 	delay  time.Duration
 	fails  int // looks that failed, in a row
 
+	asked time.Time // when it was last asked whether the lock ever expires
+
 	askedFor string // the token whose holder was asked for last
 
 	lingers bool // it stands in Member.lingering

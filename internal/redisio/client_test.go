@@ -187,7 +187,10 @@ func TestRun(t *testing.T) {
 	err := c.Run(ctx, func(context.Context) error {
 		defer close(ended)
 		close(running)
-		<-end
+		select {
+		case <-end:
+		case <-time.After(30 * time.Second):
+		}
 		return nil
 	})
 	if err != reason {
