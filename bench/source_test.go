@@ -21,12 +21,13 @@ type user struct {
 // benchmark can tell that it has measured hits.
 type source struct {
 	keys  []string // "key:0", "key:1", …
+	name  string   // of every user
 	loads atomic.Int64
 	turn  int64 // the user that fill is at, for loaders that are not told the key
 }
 
 func newSource(n int) *source {
-	s := &source{keys: make([]string, n)}
+	s := &source{keys: make([]string, n), name: "somebody"}
 	for i := range s.keys {
 		s.keys[i] = "key:" + strconv.Itoa(i)
 	}
@@ -36,7 +37,7 @@ func newSource(n int) *source {
 // loadID loads by number, load by key, and loadTurn whatever is being filled in.
 func (s *source) loadID(_ context.Context, id int64) (user, error) {
 	s.loads.Add(1)
-	return user{ID: id, Name: "somebody", Age: int(id % 100)}, nil
+	return user{ID: id, Name: s.name, Age: int(id % 100)}, nil
 }
 
 func (s *source) load(ctx context.Context, key string) (user, error) {

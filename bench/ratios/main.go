@@ -1,10 +1,10 @@
 // Command ratios reads what go test -bench printed in package bench, from the
-// files that are named or from standard input, and prints the hit path of regions
-// beside its rivals, and whether the budgets hold.
+// files that are named or from standard input, and prints regions beside their rivals,
+// in memory and on Redis, and whether the budgets hold.
 //
 //	go test -run '^$' -bench . -count 6 | go run ./ratios
 //
-// A missed budget is printed and is no failure: how fast a hit is depends on the
+// A missed budget is printed and is no failure: how fast things are depends on the
 // machine and on what else runs there. The exit status is 1 only if the input
 // cannot be used.
 package main

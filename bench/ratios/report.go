@@ -13,9 +13,14 @@ var modes = [...]string{"serial", "parallel"}
 
 // report prints everything that r has.
 func report(w io.Writer, r *results) {
-	reportHits(w, r)
-	reportBudgets(w, r)
-	reportGrowth(w, r)
+	if len(r.hits) > 0 {
+		reportHits(w, r)
+		reportBudgets(w, r)
+		reportGrowth(w, r)
+	}
+	if len(r.redis.values) > 0 {
+		reportRedis(w, &r.redis)
+	}
 }
 
 func reportHits(w io.Writer, r *results) {

@@ -49,6 +49,30 @@ func TestUnusableInput(t *testing.T) {
 	}
 }
 
+// Benchmarks on Redis can be run by themselves.
+func TestRedisAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.txt")
+	if err := os.WriteFile(path, []byte("BenchmarkRedisTrips/what=hit-2 1 100 ns/op 1 trips\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := read([]string{path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	report(&out, r)
+	for want, is := range map[string]bool{
+		"at most 1 round trip: holds (1.0)": true,
+		"at most 1 creation: not measured":  true,
+		"otter":                             false,
+		"The herd":                          false,
+	} {
+		if strings.Contains(out.String(), want) != is {
+			t.Errorf("%q is in the report: %v, want %v. The report:\n%s", want, !is, is, out.String())
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		values []float64

@@ -15,6 +15,7 @@ type results struct {
 	keys   []string // sizes of BenchmarkGrowth, likewise
 	hits   map[hit]*series
 	growth map[growth]*series
+	redis  metrics // of the benchmarks on Redis
 }
 
 // hit names a part of BenchmarkHit, such as otter_TTL and serial; growth one of
@@ -43,7 +44,7 @@ func median(values []float64) float64 {
 // read reads files, or standard input if there are none. The error says why no
 // table can be made of them.
 func read(paths []string) (*results, error) {
-	r := &results{hits: map[hit]*series{}, growth: map[growth]*series{}}
+	r := &results{hits: map[hit]*series{}, growth: map[growth]*series{}, redis: metrics{values: map[metric][]float64{}}}
 	files := benchfmt.Files{Paths: paths, AllowStdin: true}
 	procs := ""
 	for files.Scan() {
@@ -63,6 +64,9 @@ func read(paths []string) (*results, error) {
 	if err := files.Err(); err != nil {
 		return nil, err
 	}
+	if len(r.hits) == 0 && len(r.redis.values) > 0 {
+		return r, nil // only those were run
+	}
 	for _, mode := range modes {
 		if r.hits[hit{rival, mode}] == nil {
 			return nil, fmt.Errorf("BenchmarkHit/who=%s/%s is not in the input; nothing can be compared with it", rival, mode)
@@ -77,6 +81,9 @@ func (r *results) add(result *benchfmt.Result) (procs string, err error) {
 	base, rest := result.Name.Parts()
 	if n := len(rest); n > 0 && rest[n-1][0] == '-' {
 		procs, rest = string(rest[n-1]), rest[:n-1]
+	}
+	if isRedis(string(base)) {
+		return procs, r.redis.add(string(base), rest, result)
 	}
 	if len(rest) != 2 {
 		return procs, nil
