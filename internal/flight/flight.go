@@ -55,9 +55,9 @@ type Flight[R any] struct {
 	// Guarded by group.mu.
 	kind     any           // see Open
 	shut     chan struct{} // closed by Shut; made by the first who follows
-	waiting  int  // tickets handed out and not given up
-	finished bool // Finish has been called
-	dropped  bool // the last waiter has left, and abandon has been called
+	waiting  int           // tickets handed out and not given up
+	finished bool          // Finish has been called
+	dropped  bool          // the last waiter has left, and abandon has been called
 	abandon  func()
 
 	// Written by Finish before done is closed, read only after.
