@@ -20,13 +20,14 @@ type call struct {
 
 // outcome is what a flight ends with.
 type outcome struct {
-	value   any    // a *T, T being the type of the flight's leader
-	payload []byte // what value is encoded as, for a backend of bytes
-	created bool   // a creator has returned it, as opposed to a read
-	waited  bool   // it was read after somebody else in the fleet had created it
-	missing bool   // the creator of a batch left the key out
-	err     error  // wraps ErrNotFound: there is no such value, unless failed
-	failed  bool   // the creator of a batch failed with err, for whatever reason
+	value   any       // a *T, T being the type of the flight's leader
+	payload []byte    // what value is encoded as, for a backend of bytes
+	decoded *decoding // of payload
+	created bool      // a creator has returned it, as opposed to a read
+	waited  bool      // it was read after somebody else in the fleet had created it
+	missing bool      // the creator of a batch left the key out
+	err     error     // wraps ErrNotFound: there is no such value, unless failed
+	failed  bool      // the creator of a batch failed with err, for whatever reason
 
 	// unproved tells that the backend could not be asked whether anything was
 	// invalidated while the value was created.
@@ -213,7 +214,7 @@ func (st *state) await(ctx context.Context, a *asks, key string, ticket flight.T
 	case out.payload != nil && !leads:
 		// A backend of bytes gives everyone a value of their own, and so it
 		// must be when the bytes have not been there and back.
-		if own, err := st.decode(a.valueType, out.payload); err == nil {
+		if own, err := out.decoded.of(st, a.valueType, out.payload); err == nil {
 			out.value = own
 		}
 	}

@@ -253,7 +253,7 @@ func (p *production) cover(keys []*pending) {
 // found ends a flight with a value that somebody else has published. It is only
 // for those who had joined before it was read.
 func (p *production) found(q *pending, s sight, waited bool) {
-	out := outcome{value: s.value, payload: s.payload, waited: waited}
+	out := outcome{value: s.value, payload: s.payload, decoded: new(decoding), waited: waited}
 	if s.notFound {
 		out.err = ErrNotFound
 	}

@@ -142,6 +142,7 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 		return o, nil, 0
 	}
 	if !e.NotFound {
+		o.decoded = new(decoding)
 		_, o.payload, _ = envelope.Parse(data, backend.Key{Region: st.region.name, Name: q.key})
 	}
 	if discard {

@@ -21,6 +21,7 @@ type valueType struct {
 	typ    reflect.Type // T
 	schema uint64
 
+	flat  bool                        // a copy of a T shares nothing that could be changed
 	is    func(value any) bool        // value is a *T
 	fresh func() any                  // new(T)
 	plain func(value any) (boxed any) // the T that value points to
@@ -37,6 +38,7 @@ func typeOf[T any]() *valueType {
 	known, _ := valueTypes.LoadOrStore(typ, &valueType{
 		typ:    typ,
 		schema: schema.Fingerprint(typ),
+		flat:   isFlat(typ),
 		is:     func(value any) bool { _, ok := value.(*T); return ok },
 		fresh:  func() any { return new(T) },
 		plain:  func(value any) any { return *value.(*T) },
