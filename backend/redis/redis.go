@@ -147,6 +147,7 @@ type Backend struct {
 	ttl    time.Duration
 	member *fleet.Member
 	clock  clock
+	skews  sync.Map // by the server's address: how far its clock is ahead of clock, a time.Duration
 
 	greeted  atomic.Bool // the server was found to be usable
 	greetMu  sync.Mutex
@@ -301,11 +302,16 @@ func (b *Backend) greet(ctx context.Context) error {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), b.client.Longest())
 			defer cancel()
+			defer func() {
+				if p := recover(); p != nil {
+					g.err = fmt.Errorf("redis: the client panicked: %v", p)
+				}
+				b.greetMu.Lock()
+				b.greeting = nil
+				b.greetMu.Unlock()
+				close(g.over)
+			}()
 			g.err = b.greetOnce(ctx)
-			b.greetMu.Lock()
-			b.greeting = nil
-			b.greetMu.Unlock()
-			close(g.over)
 		}()
 	}
 	b.greetMu.Unlock()
@@ -341,19 +347,24 @@ func (b *Backend) measure(ctx context.Context) error {
 	if b.closed.Load() {
 		return backend.ErrClosed
 	}
-	for tries := 1; ; tries++ {
+	var best *redisio.Call
+	var asked, answered time.Time
+	for range 3 {
 		batch := b.client.Batch()
 		call := batch.Do("time")
-		asked := time.Now()
+		before := time.Now()
 		if err := batch.Exec(ctx); err != nil {
 			return b.failed(err)
 		}
-		answered := time.Now()
-		if tries < 3 && answered.Sub(asked) > 2*doubtful {
-			continue // an answer that took long says little
+		after := time.Now()
+		if best == nil || after.Sub(before) < answered.Sub(asked) {
+			best, asked, answered = call, before, after
 		}
-		return b.clock.set(asked, answered, call)
+		if after.Sub(before) <= 2*doubtful {
+			break // one that took longer says little
+		}
 	}
+	return b.clock.set(asked, answered, best)
 }
 
 // failed makes of an error of the client one of the backend.

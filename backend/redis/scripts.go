@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/redisio"
@@ -58,10 +59,9 @@ end
 return 0`)
 
 	// storeScript is publishScript for whom no lock stands in the way: it stores
-	// ARGV[2] for ARGV[3] milliseconds. It answers -1 and does nothing if it comes
-	// after ARGV[1], in microseconds of the server's clock: whoever sent it has
-	// given up by then, and may have sent it again and seen others delete what it
-	// stored.
+	// ARGV[2] for ARGV[3] milliseconds. It does nothing if it comes after ARGV[1],
+	// in microseconds of the server's clock: whoever sent it has given up by then,
+	// and may have sent it again and seen others delete what it stored.
 	storeScript = redisio.NewScript(notLate + "ARGV[1]" + orElse + `
 if ARGV[2] then
 	if ARGV[3] == '0' then
@@ -100,13 +100,13 @@ return 1`)
 )
 
 // notLate and orElse are around the argument that says until when a script may be
-// executed, and make it answer -1 after that.
+// executed. After that it answers with the server's time instead; see lateBy.
 const (
 	notLate = `
 local now = redis.call('TIME')
 if tonumber(now[1]) * 1000000 + tonumber(now[2]) > tonumber(`
 	orElse = `) then
-	return -1
+	return {'late', now[1], now[2]}
 end
 `
 )
@@ -124,6 +124,17 @@ local function fresh(which)
 	end))
 end
 `
+
+// lateAt returns the time of a server that has got a script too late.
+func lateAt(call *redisio.Call) (at time.Time, late bool) {
+	value, err := call.Value()
+	answer, _ := value.([]any)
+	if err != nil || len(answer) != 3 || answer[0] != "late" {
+		return at, false
+	}
+	at, err = parseTime(answer[1:])
+	return at, err == nil
+}
 
 // granted is the answer of acquireScript.
 type granted struct {

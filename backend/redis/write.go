@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
@@ -80,6 +81,7 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
+	keys = slices.Clone(keys) // they are read when the batch is sent, whatever becomes of the caller
 	leases := make([]*fleet.Lease, len(keys))
 	for i, key := range keys {
 		if leases[i] = b.member.Ask(ctx, key.String(), b.names.lockOf(key)); leases[i] == nil {
@@ -99,21 +101,31 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	// Where one script may use keys of any slot, the stamps come with the lease.
 	joined := len(keys) == 1 && !b.client.Cluster()
 	var stampCalls []*redisio.Call
-	err := b.sendInTime(ctx, leases[0].Lock(), (len(keys)+len(guards))*commandSize, &calls, func(batch *redisio.Batch) {
-		until := b.until()
+	locks := make([]string, len(leases))
+	for i, l := range leases {
+		locks[i] = l.Lock()
+	}
+	fill := func(batch *redisio.Batch) {
 		for i, l := range leases {
 			names := []string{l.Lock(), b.names.valueOf(keys[i])}
 			if joined {
 				names = append(names, guardKeys...)
 			}
-			calls[i] = batch.Eval(acquireScript, names, l.Token(), b.ttl.Milliseconds(), until)
+			calls[i] = batch.Eval(acquireScript, names, l.Token(), b.ttl.Milliseconds(), b.until(b.client.NodeOf(ctx, l.Lock())))
 		}
 		if stampCalls = nil; !joined {
 			for _, name := range guardKeys {
 				stampCalls = append(stampCalls, batch.Do("get", name))
 			}
 		}
-	})
+	}
+	bytes := (len(keys) + len(guards)) * commandSize
+	err := b.send(ctx, locks[0], bytes, fill)
+	if err == nil && !b.inTime(ctx, locks, calls) {
+		if err = b.send(ctx, locks[0], bytes, fill); err == nil && !b.inTime(ctx, locks, calls) {
+			err = errLate
+		}
+	}
 	if err != nil {
 		abandon()
 		return nil, nil, err
@@ -159,35 +171,37 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	return grants, stamps, nil
 }
 
-// until returns the moment, in microseconds of the server's clock, at which whoever
-// sends a command now gives up on its answer. A command that reaches the server later
-// must not be executed: it may have been sent again, and others have seen its effect
-// and undone it.
-func (b *Backend) until() int64 { return b.Now().Add(b.client.Answers()).UnixMicro() }
+// until returns the moment, in microseconds of the clock of the server node, at which
+// whoever sends a command now gives up on its answer. A command that reaches the server
+// later must not be executed: it may have been sent again, and others have seen its
+// effect and undone it.
+func (b *Backend) until(node string) int64 {
+	return b.Now().Add(b.skew(node) + b.client.Answers()).UnixMicro()
+}
 
-// sendInTime is send for scripts that answer -1 when they come too late. They are sent
-// once more, with another look at the server's clock, which may have been set.
-func (b *Backend) sendInTime(ctx context.Context, lock string, bytes int, calls *[]*redisio.Call, fill func(*redisio.Batch)) error {
-	for again := false; ; again = true {
-		if err := b.send(ctx, lock, bytes, fill); err != nil {
-			return err
+// skew returns how far the clock of a server is ahead of what Now tells, as far as that
+// is known: the servers of a cluster have a clock each.
+func (b *Backend) skew(node string) time.Duration {
+	skew, _ := b.skews.Load(node)
+	d, _ := skew.(time.Duration)
+	return d
+}
+
+// inTime reports whether no server has got its script too late, and otherwise notes
+// what its clock shows, so that it can be sent again. locks are what the scripts of
+// calls are about.
+func (b *Backend) inTime(ctx context.Context, locks []string, calls []*redisio.Call) bool {
+	good := true
+	for i, call := range calls {
+		if call == nil {
+			continue
 		}
-		late := false
-		for _, call := range *calls {
-			if value, err := call.Value(); err == nil && value == int64(-1) {
-				late = true
-			}
-		}
-		switch {
-		case !late:
-			return nil
-		case again:
-			return errLate
-		}
-		if err := b.measure(ctx); err != nil {
-			return err
+		if at, late := lateAt(call); late {
+			good = false
+			b.skews.Store(b.client.NodeOf(ctx, locks[i]), at.Sub(b.Now()))
 		}
 	}
+	return good
 }
 
 // giveBack frees what was granted while the backend was being closed.
@@ -214,6 +228,8 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 			bytes += len(e.Data)
 		}
 	}
+	// The batch is sent whatever becomes of the caller, who may use items again.
+	sent := slices.Clone(items)
 	calls := make([]*redisio.Call, len(items))
 	stampCalls := make([]*redisio.Call, len(guards))
 	first := ""
@@ -222,17 +238,23 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 	} else {
 		first = b.names.stampOf(guards[0])
 	}
-	// A lease that ends is ended for good, whatever becomes of the caller.
+	stampNames := make([]string, len(guards))
+	for i, guard := range guards {
+		stampNames[i] = b.names.stampOf(guard)
+	}
 	err := b.send(ctx, first, bytes, func(batch *redisio.Batch) {
-		for i := range items {
-			if items[i].Err == nil {
-				calls[i] = b.store(batch, &items[i])
+		for i := range sent {
+			if sent[i].Err == nil {
+				calls[i] = b.store(ctx, batch, &sent[i])
 			}
 		}
-		for i, guard := range guards {
-			stampCalls[i] = batch.Do("get", b.names.stampOf(guard))
+		for i, name := range stampNames {
+			stampCalls[i] = batch.Do("get", name)
 		}
 	})
+	if err == nil {
+		err = b.storeLate(ctx, sent, calls)
+	}
 	if err != nil {
 		for _, l := range leases {
 			if l != nil {
@@ -241,11 +263,8 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 		}
 		return nil, err
 	}
-	if err := b.storeLate(ctx, items, calls); err != nil {
-		return nil, err
-	}
 	for i := range items {
-		if items[i].Err != nil {
+		if items[i].Err = sent[i].Err; items[i].Err != nil {
 			continue
 		}
 		stored, err := calls[i].Value()
@@ -267,38 +286,35 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 	return stampsOf(values), nil
 }
 
-// storeLate sends again what came too late: after a first answer that was lost, or
-// because the server's clock has been set.
+// storeLate sends again what came too late: because a first answer was lost, or the
+// server's clock differs.
 func (b *Backend) storeLate(ctx context.Context, items []backend.Item, calls []*redisio.Call) error {
-	late := func(i int) bool {
-		if items[i].Err != nil {
-			return false
-		}
-		value, err := calls[i].Value()
-		return err == nil && value == int64(-1)
-	}
-	var again []int
+	locks := make([]string, len(items))
 	for i := range items {
-		if late(i) {
-			again = append(again, i)
-		}
+		locks[i] = b.names.lockOf(items[i].Key)
 	}
-	if again == nil {
+	if b.inTime(ctx, locks, calls) {
 		return nil
 	}
-	if err := b.measure(ctx); err != nil {
-		return err
-	}
-	err := b.send(ctx, b.names.lockOf(items[again[0]].Key), 0, func(batch *redisio.Batch) {
-		for _, i := range again {
-			calls[i] = b.store(batch, &items[i])
+	again := slices.Clone(calls)
+	err := b.send(ctx, locks[0], 0, func(batch *redisio.Batch) {
+		for i, call := range again {
+			if call == nil {
+				continue
+			}
+			if _, late := lateAt(call); late {
+				calls[i] = b.store(ctx, batch, &items[i])
+			}
 		}
 	})
 	if err != nil {
 		return err
 	}
-	for _, i := range again {
-		if late(i) {
+	for i, call := range calls {
+		if call == nil {
+			continue
+		}
+		if _, late := lateAt(call); late {
 			items[i].Err = errLate
 		}
 	}
@@ -329,7 +345,7 @@ func (b *Backend) prepare(item *backend.Item) *fleet.Lease {
 
 // store adds what stores one item: with a lease or without one, and whether there is
 // something to be stored or not.
-func (b *Backend) store(batch *redisio.Batch, item *backend.Item) *redisio.Call {
+func (b *Backend) store(ctx context.Context, batch *redisio.Batch, item *backend.Item) *redisio.Call {
 	keys := []string{b.names.lockOf(item.Key), b.names.valueOf(item.Key)}
 	args := make([]any, 1, 3)
 	script := storeScript
@@ -337,7 +353,7 @@ func (b *Backend) store(batch *redisio.Batch, item *backend.Item) *redisio.Call 
 		script = publishScript
 		args[0] = item.Lease.Token()
 	} else {
-		args[0] = b.until()
+		args[0] = b.until(b.client.NodeOf(ctx, keys[0]))
 	}
 	if item.Entry != nil {
 		// Rounded up: a TTL is how long an entry is kept at least.
@@ -357,6 +373,7 @@ func (b *Backend) Delete(ctx context.Context, keys []backend.Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
+	keys = slices.Clone(keys)
 	var calls []*redisio.Call
 	err := b.send(ctx, b.names.lockOf(keys[0]), len(keys)*commandSize, func(batch *redisio.Batch) {
 		args := []any{"unlink"}

@@ -28,7 +28,7 @@ const (
 
 	// deathCheck is the time between finding a process dead and finding it dead
 	// again. A connection that was lost is back sooner.
-	deathCheck = 80 * time.Millisecond
+	deathCheck = 110 * time.Millisecond
 )
 
 // ownPause is how long after its own last probe a process may probe again: if it has

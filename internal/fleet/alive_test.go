@@ -265,18 +265,25 @@ func TestHolderComesBack(t *testing.T) {
 
 // Those who wait take turns in probing: each seldom, the fleet often.
 func TestProbesTakeTurns(t *testing.T) {
-	t.Parallel()
+	for _, members := range []int{3, 7} {
+		t.Run(fmt.Sprint(members), func(t *testing.T) {
+			t.Parallel()
+			testProbes(t, members)
+		})
+	}
+}
+
+func testProbes(t *testing.T, members int) {
 	server := redistest.Start(t)
 	cfg := fleet.Config{Prefix: redistest.Prefix(t)}
 	l := take(t, join(t, server.Client(t), cfg), cfg.Prefix+"{k}")
-	const members = 7
 	for range members {
 		wait(t, join(t, server.Client(t), cfg), l.Lock())
 	}
 	heard := watchProbes(t, server, cfg.Prefix)
 	heard.await(2 * members)             // they have come into their rhythm
 	const span = 1900 * time.Millisecond // and some more, as it is heard here
-	list := heard.await(20)
+	list := heard.await(24)
 	of := map[string][]time.Time{}
 	var gaps []time.Duration
 	for i, p := range list {
@@ -303,6 +310,9 @@ func TestProbesTakeTurns(t *testing.T) {
 	t.Logf("from probe to probe: %v to %v, half of them within %v; %d of %d members have probed", gaps[0], gaps[len(gaps)-1], gaps[len(gaps)/2], len(of), members)
 	if half, most := gaps[len(gaps)/2], gaps[len(gaps)-1]; half > 400*time.Millisecond || most > soon {
 		t.Errorf("%v from probe to probe, and %v at worst, want 400 ms", half, most)
+	}
+	if half := gaps[len(gaps)/2]; half < 200*time.Millisecond {
+		t.Errorf("%v from probe to probe, want the others to be put off by each", half)
 	}
 	if len(of) < 3 {
 		t.Errorf("%d members have probed, want them to take turns", len(of))

@@ -28,7 +28,7 @@ func TestRenewal(t *testing.T) {
 	if n < 10 || n > 17 {
 		t.Errorf("%d renewals in five times the TTL, want 15", n)
 	}
-	if looks := server.CommandsByName(t)["get"] - n; looks > 3 {
+	if looks := server.CommandsByName(t)["get"] - n; looks > 0 {
 		t.Errorf("%d looks at the lock, want none: its changes are the holder's own doing", looks)
 	}
 	if err := l.Release(t.Context()); err != nil {
@@ -229,6 +229,7 @@ func TestEnded(t *testing.T) {
 		t.Error("the lease is not held, want it to be: its lock has its token")
 	}
 	server.Do(t, "DEL", lock) // the command had been executed, though its answer was lost
+	caughtUp(t, m, server)
 	began := time.Now()
 	l.Ended(errors.New("the network is gone"))
 	if took := lost(t, l, began); took > soon {

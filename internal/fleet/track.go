@@ -19,7 +19,7 @@ const (
 	beat = 2 * time.Second
 
 	// census is how often the servers of a cluster are counted.
-	census = time.Second
+	census = 5 * time.Second
 
 	// firstBackoff and lastBackoff are the times between two attempts to connect.
 	firstBackoff = 20 * time.Millisecond
@@ -185,9 +185,9 @@ func (t *tracker) run() {
 					"addr", t.node.Options().Addr, "error", err)
 			}
 		case time.Since(began) > lastBackoff:
-			backoff = firstBackoff // it had worked
+			backoff = 0 // it had worked, and may be taken for dead meanwhile
 		default:
-			backoff = min(2*backoff, lastBackoff)
+			backoff = min(max(2*backoff, firstBackoff), lastBackoff)
 		}
 		select {
 		case <-time.After(backoff):

@@ -42,26 +42,34 @@ func TestTrackingDoesNotComeBack(t *testing.T) {
 	server := redistest.Shared(t)
 	d := newDetour(t, server, server.Options())
 	m := d.join(t, fleet.Config{Prefix: redistest.Prefix(t)})
-	before, after := m.Prefix+"{before}", m.Prefix+"{after}"
-	server.Do(t, "SET", before, stranger, "PX", "60000")
-	server.Do(t, "SET", after, stranger, "PX", "60000")
-	result := wait(t, m, before)
-	d.on.Store(true)
-	d.Refuse(true)
-	d.CutAll()
-	eventually(t, "the connection is gone", func() bool { return !m.Tracking() })
-	for _, lock := range []string{before, after} {
-		if lock == after {
-			result = wait(t, m, after)
-		}
+	lock := m.Prefix + "{k}"
+	polled := func(when string, result <-chan error) {
+		t.Helper()
 		stillWaiting(t, result)
 		server.Do(t, "DEL", lock)
 		if took := woken(t, result, time.Now()); took > soon {
-			t.Errorf("%s: woken after %v, want it to be polled every 50 ms at least", lock, took)
+			t.Errorf("%s: woken after %v, want it to be polled every 50 ms at least", when, took)
 		}
 	}
-	d.Refuse(false)
-	eventually(t, "the connection is back", m.Tracking)
+	for _, waited := range []bool{true, false} {
+		server.Do(t, "SET", lock, stranger, "PX", "60000")
+		result := wait(t, m, lock)
+		if !waited {
+			server.Do(t, "DEL", lock)
+			woken(t, result, time.Now())
+		}
+		d.on.Store(true)
+		d.Refuse(true)
+		d.CutAll()
+		eventually(t, "the connection is gone", func() bool { return !m.Tracking() })
+		if waited {
+			polled("begun before the cut", result)
+		}
+		server.Do(t, "SET", lock, stranger, "PX", "60000")
+		polled("begun after the cut", wait(t, m, lock))
+		d.Refuse(false)
+		eventually(t, "the connection is back", m.Tracking)
+	}
 }
 
 // A connection on which nothing passes any more, and nobody says so, is given up.

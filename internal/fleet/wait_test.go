@@ -289,7 +289,11 @@ func TestWaitAfterRefusalSendsNothing(t *testing.T) {
 	woken(t, result, time.Now())
 	// And nothing is kept for those who do not come.
 	m.Ask(t.Context(), "k", lock).Refused(stranger)
+	began := time.Now()
 	eventually(t, "what was kept for a moment is gone", func() bool { return m.Subjects() == 0 })
+	if took := time.Since(began); took > 2*soon {
+		t.Errorf("what is kept for a moment was gone after %v, want half a second", took)
+	}
 }
 
 // What happens to a lock between the question for it and the answer is not missed.

@@ -25,7 +25,7 @@ type Client struct {
 
 	reload   atomic.Int64  // when the slots of the cluster were last looked at again, in Unix nanoseconds
 	obedient bool          // the client ends a command at the deadline of its ctx
-	longest  time.Duration // how long one command may take
+	longest  time.Duration // how long one command may take, repetitions included
 	answers  time.Duration // how long an answer is waited for
 }
 
@@ -44,7 +44,7 @@ func New(client redis.UniversalClient) (*Client, error) {
 			UniversalClient: client,
 			single:          client,
 			obedient:        opt.ContextTimeoutEnabled,
-			longest:         longest(opt.DialTimeout, opt.PoolTimeout, opt.ReadTimeout, opt.WriteTimeout),
+			longest:         longest(opt.DialTimeout, opt.PoolTimeout, opt.ReadTimeout, opt.WriteTimeout) * time.Duration(2*(1+max(0, opt.MaxRetries))),
 			answers:         longest(opt.ReadTimeout),
 		}, nil
 	case *redis.ClusterClient:
@@ -59,7 +59,7 @@ func New(client redis.UniversalClient) (*Client, error) {
 			UniversalClient: client,
 			cluster:         client,
 			obedient:        opt.ContextTimeoutEnabled,
-			longest:         longest(opt.DialTimeout, opt.PoolTimeout, opt.ReadTimeout, opt.WriteTimeout),
+			longest:         longest(opt.DialTimeout, opt.PoolTimeout, opt.ReadTimeout, opt.WriteTimeout) * time.Duration(2*(1+max(0, opt.MaxRedirects))),
 			answers:         longest(opt.ReadTimeout),
 		}, nil
 	case nil:
