@@ -38,8 +38,9 @@
 // to New is used as it is, with its timeouts, its repetitions and its hooks; it is
 // not closed. Set ContextTimeoutEnabled on it: otherwise a call with a near deadline
 // costs a goroutine. No client of go-redis ends a command when a context is
-// cancelled, as opposed to a deadline that passes; the read timeout does, so a
-// cancelled call may return that much later if it was the one that sends for others.
+// cancelled, as opposed to a deadline that passes; its read timeout does, as often as
+// the client repeats the command, so a cancelled call may return that much later if it
+// was the one that sends for others.
 //
 // go-redis logs connections that fail to standard error, besides returning the error;
 // its SetLogger is for the whole program, so it is left to the program.
@@ -68,6 +69,13 @@
 // last writes undoes them, invalidations among them; where that matters more than
 // availability, min-replicas-to-write and WAIT are the server's means. Nothing here
 // reads from replicas.
+//
+// A command may reach the server after its connection was given up. A Set that does so
+// within the read timeout, after it was sent again or has failed, and after a Delete
+// that came in between, brings its value back; after the read timeout it is refused.
+//
+// While one server of a cluster hangs, leases and waits on the others may be lost or
+// late, because they are renewed and looked at together.
 package redis
 
 import (
