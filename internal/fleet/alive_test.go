@@ -281,7 +281,7 @@ func testProbes(t *testing.T, members int) {
 		wait(t, join(t, server.Client(t), cfg), l.Lock())
 	}
 	heard := watchProbes(t, server, cfg.Prefix)
-	heard.await(2 * members)             // they have come into their rhythm
+	heard.await(2 * members) // they have come into their rhythm
 	list := heard.await(24)
 	of := map[string]int{}
 	var gaps []time.Duration
