@@ -45,11 +45,14 @@ func TestClientsThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// The time of a command is that of its timeouts, as often as the client repeats it, and
+// a batch is sent twice.
 func TestLongest(t *testing.T) {
 	for want, opt := range map[time.Duration]*redis.Options{
-		10 * time.Second:              {DialTimeout: time.Second, PoolTimeout: 2 * time.Second, ReadTimeout: 3 * time.Second, WriteTimeout: 4 * time.Second},
-		time.Minute + 7*time.Second:   {DialTimeout: time.Second, PoolTimeout: 2 * time.Second, ReadTimeout: -1, WriteTimeout: 4 * time.Second},
-		2*time.Minute + 3*time.Second: {DialTimeout: time.Second, PoolTimeout: 2 * time.Second, ReadTimeout: -1, WriteTimeout: -2},
+		20 * time.Second:                    {MaxRetries: -1, DialTimeout: time.Second, PoolTimeout: 2 * time.Second, ReadTimeout: 3 * time.Second, WriteTimeout: 4 * time.Second},
+		8 * 10 * time.Second:                {DialTimeout: time.Second, PoolTimeout: 2 * time.Second, ReadTimeout: 3 * time.Second, WriteTimeout: 4 * time.Second},
+		8 * (time.Minute + 7*time.Second):   {DialTimeout: time.Second, PoolTimeout: 2 * time.Second, ReadTimeout: -1, WriteTimeout: 4 * time.Second},
+		8 * (2*time.Minute + 3*time.Second): {DialTimeout: time.Second, PoolTimeout: 2 * time.Second, ReadTimeout: -1, WriteTimeout: -2},
 	} {
 		if got := open(t, opt).Longest(); got != want {
 			t.Errorf("Longest returned %v, want %v", got, want)
