@@ -10,6 +10,19 @@ import (
 	"github.com/dogpile-go/dogpile/internal/redisio"
 )
 
+// acquisition is one call of Acquire.
+type acquisition struct {
+	*claim
+	b      *Backend
+	values []string // names of the values
+	stamps []string // names of the stamps
+	joined bool     // one script may use keys of any slot, so the stamps come with the lease
+
+	// Of the last attempt.
+	calls      []*redisio.Call
+	stampCalls []*redisio.Call
+}
+
 // Acquire is Acquire of [backend.Backend].
 func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []backend.Guard) ([]backend.Grant, []backend.Stamps, error) {
 	if err := b.usable(ctx); err != nil {
@@ -29,92 +42,95 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
-	keys = slices.Clone(keys) // they are read when the batch is sent, whatever becomes of the caller
-	leases := make([]*fleet.Lease, len(keys))
-	for i, key := range keys {
-		if leases[i] = b.member.Ask(ctx, key.String(), b.names.lockOf(key)); leases[i] == nil {
-			return nil, nil, backend.ErrClosed // and Close has ended the others
-		}
+	guards = slices.Clone(guards)
+	a := &acquisition{
+		claim:  &claim{ask: b.member.Ask},
+		b:      b,
+		joined: len(keys) == 1 && !b.client.Cluster(),
 	}
-	abandon := func() {
-		for _, l := range leases {
-			l.Abandon()
-		}
+	for _, key := range keys {
+		a.keys = append(a.keys, key.String())
+		a.locks = append(a.locks, b.names.lockOf(key))
+		a.values = append(a.values, b.names.valueOf(key))
 	}
-	calls := make([]*redisio.Call, len(keys))
-	guardKeys := make([]string, len(guards))
-	for i, guard := range guards {
-		guardKeys[i] = b.names.stampOf(guard)
+	for _, guard := range guards {
+		a.stamps = append(a.stamps, b.names.stampOf(guard))
 	}
-	// Where one script may use keys of any slot, the stamps come with the lease.
-	joined := len(keys) == 1 && !b.client.Cluster()
-	var stampCalls []*redisio.Call
-	locks := make([]string, len(leases))
-	for i, l := range leases {
-		locks[i] = l.Lock()
-	}
-	fill := func(batch *redisio.Batch) {
-		for i, l := range leases {
-			names := []string{l.Lock(), b.names.valueOf(keys[i])}
-			if joined {
-				names = append(names, guardKeys...)
-			}
-			calls[i] = batch.Eval(acquireScript, names, l.Token(), b.ttl.Milliseconds(), b.until(b.client.NodeOf(ctx, l.Lock())))
-		}
-		if stampCalls = nil; !joined {
-			for _, name := range guardKeys {
-				stampCalls = append(stampCalls, batch.Do("get", name))
-			}
-		}
-	}
-	bytes := (len(keys) + len(guards)) * commandSize
-	err := b.send(ctx, locks[0], bytes, fill)
-	if err == nil && !b.inTime(ctx, locks, calls) {
-		if err = b.send(ctx, locks[0], bytes, fill); err == nil && !b.inTime(ctx, locks, calls) {
-			err = errLate
-		}
-	}
-	if err != nil {
-		abandon()
+	if err := b.send(ctx, a.locks[0], (len(keys)+len(guards))*commandSize, a.fill); err != nil {
+		a.leave()
 		return nil, nil, err
 	}
+	grants, values, err := a.answers(ctx)
+	if err != nil {
+		a.leave()
+		return nil, nil, err
+	}
+	if values == nil {
+		// Nothing was granted, so nothing will be created.
+		return grants, make([]backend.Stamps, len(guards)), nil
+	}
+	stamps, err := b.completed(ctx, guards, stampsOf(values))
+	if err != nil {
+		a.leave()
+		return nil, nil, err
+	}
+	return grants, stamps, nil
+}
 
-	grants := make([]backend.Grant, len(keys))
-	values := make([]any, len(guards))
+// fill adds the commands of one attempt.
+func (a *acquisition) fill(batch *redisio.Batch) {
+	leases, before, ok := a.attempt()
+	if !ok {
+		return
+	}
+	a.calls = make([]*redisio.Call, len(leases))
+	a.stampCalls = nil
+	for i, l := range leases {
+		names := []string{a.locks[i], a.values[i]}
+		if a.joined {
+			names = append(names, a.stamps...)
+		}
+		a.calls[i] = batch.Eval(acquireScript, names, l.Token(), a.b.ttl.Milliseconds(), before[i])
+	}
+	if !a.joined {
+		for _, name := range a.stamps {
+			a.stampCalls = append(a.stampCalls, batch.Do("get", name))
+		}
+	}
+}
+
+// answers returns what the server has granted, and the stamps, which are nil if they
+// were not read because nothing was granted.
+func (a *acquisition) answers(ctx context.Context) (grants []backend.Grant, stamps []any, err error) {
+	leases, ok := a.asked()
+	if !ok {
+		return nil, nil, backend.ErrClosed
+	}
+	grants = make([]backend.Grant, len(leases))
 	refused := 0
 	for i, l := range leases {
-		g, err := grantOf(calls[i])
+		g, err := grantOf(a.calls[i])
 		switch {
 		case err != nil:
-			abandon()
-			return nil, nil, b.explained(ctx, err)
+			return nil, nil, a.b.explained(ctx, err)
 		case !g.ok:
 			l.Refused(g.holder)
 			refused++
 		case !l.Granted():
-			b.giveBack(leases[i:])
+			a.b.giveBack(leases[i:])
 			return nil, nil, backend.ErrClosed
 		default:
 			grants[i] = backend.Grant{Lease: l, Entry: g.entry}
-			if joined {
-				values = g.stamps
+			if a.joined {
+				stamps = append(make([]any, 0, len(g.stamps)), g.stamps...)
 			}
 		}
 	}
-	if refused == len(keys) && joined {
-		// Nothing was granted, so nothing will be created.
-		return grants, make([]backend.Stamps, len(guards)), nil
+	if a.joined {
+		return grants, stamps, nil
 	}
-	if !joined {
-		if values, err = stampValues(stampCalls); err != nil {
-			abandon()
-			return nil, nil, b.explained(ctx, err)
-		}
-	}
-	stamps, err := b.completed(ctx, guards, stampsOf(values))
-	if err != nil {
-		abandon()
-		return nil, nil, err
+	if stamps, err = stampValues(a.stampCalls); err != nil {
+		return nil, nil, a.b.explained(ctx, err)
 	}
 	return grants, stamps, nil
 }

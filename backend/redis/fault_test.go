@@ -20,8 +20,9 @@ import (
 // process is a region as a process of its own would have it.
 type process struct {
 	*region.Region
-	b     backend.Backend
-	wrong *failures
+	b      backend.Backend
+	prefix string
+	wrong  *failures
 }
 
 // join opens a process of the fleet that shares the keys under prefix.
@@ -31,7 +32,14 @@ func join(t *testing.T, addr, prefix, options string) process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := process{b: b, wrong: new(failures)}
+	return joinOn(t, b, prefix)
+}
+
+// joinOn is join with a backend that is closed at the end.
+func joinOn(t *testing.T, b backend.Backend, prefix string) process {
+	t.Helper()
+	p := process{b: b, prefix: prefix, wrong: new(failures)}
+	var err error
 	p.Region, err = region.New("users", region.Config{Backend: b, Expiration: time.Hour, Observer: p.wrong})
 	if err != nil {
 		t.Fatal(err)

@@ -217,7 +217,7 @@ func TestTTL(t *testing.T) {
 		{time.Second, true, 1000},
 		{time.Second + 1, true, 1001},
 		{1500*time.Millisecond + 300*time.Microsecond, true, 1501},
-		{1<<63 - 1, true, 9223372036854},
+		{1<<63 - 1, true, 9223372036855},
 		{0, true, -1},
 	} {
 		server.Do(t, "DEL", prefix+":{users:k}")

@@ -23,6 +23,7 @@ type lane[O any] struct {
 	most  int                                      // batches under way, when some are stuck
 	slack time.Duration                            // see open
 	limit time.Duration                            // how long a batch takes at most
+	spawn func(f func())                           // runs f on another goroutine
 
 	mu      sync.Mutex
 	running int
@@ -72,7 +73,7 @@ func (l *lane[O]) do(ctx context.Context, op O) error {
 		batch := t.batch
 		l.mu.Unlock()
 		if batch != nil {
-			go l.runAll(batch)
+			l.spawn(func() { _ = l.runAll(batch) }) // its members are told
 		}
 		return context.Cause(ctx)
 	}
@@ -173,7 +174,7 @@ func (l *lane[O]) lead(ctx context.Context, batch []*turn[O]) error {
 		return l.runAll(batch)
 	}
 	done := make(chan error, 1)
-	go func() { done <- l.runAll(batch) }()
+	l.spawn(func() { done <- l.runAll(batch) })
 	select {
 	case err := <-done:
 		return err

@@ -48,6 +48,7 @@ func newLab(gated bool) *lab {
 		most:  3,
 		slack: time.Second,
 		limit: time.Minute,
+		spawn: func(f func()) { go f() },
 	}
 	return l
 }

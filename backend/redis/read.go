@@ -71,6 +71,7 @@ func (b *Backend) readsFor(ctx context.Context, key string) *lane[*read] {
 			most:  mostWidth,
 			slack: slack,
 			limit: b.client.Longest(),
+			spawn: b.spawn,
 		}
 	})
 }

@@ -26,17 +26,26 @@
 // # Round trips
 //
 // A hit takes one: the value and the region's stamps in one MGET, or, on a cluster,
-// in one pipeline. So do Acquire, Set, Delete and Renew, for one key or for a
-// thousand. Calls that come while others are under way are sent together, as one
-// batch, when those have come back; no call is ever answered with what had been
-// asked for before it came.
+// in one pipeline. So do Acquire, Delete, Renew and a Set under leases, for one key or
+// for a thousand; a Set without a lease takes two. Calls that come while others are
+// under way are sent together, as one batch, when those have come back; no call is ever
+// answered with what had been asked for before it came.
+//
+// # Late commands
+//
+// A command may reach the server after its connection was given up, however late. It
+// does no harm then, and that rests on no clock: a lock is asked for with a new token in
+// each attempt, which no client repeats, and values are stored only under a token whose
+// grant has been answered, which ends with it. So what is late finds its token gone.
+// That is why a Set without a lease takes a lock first: until it has stored, creators
+// of its keys wait.
 //
 // # Clients
 //
 // A client that is opened from a URL keeps the deadlines of contexts, waits a
 // second for an answer, and does not repeat commands by itself. One that is handed
-// to New is used as it is, with its timeouts, its repetitions and its hooks; it is
-// not closed. Set ContextTimeoutEnabled on it: otherwise a call with a near deadline
+// to New is used as it is, with its timeouts and its hooks, and it is not closed; only
+// what writes is not repeated by it but by the backend. Set ContextTimeoutEnabled on it: otherwise a call with a near deadline
 // costs a goroutine. No client of go-redis ends a command when a context is
 // cancelled, as opposed to a deadline that passes; its read timeout does, as often as
 // the client repeats the command, so a cancelled call may return that much later if it
@@ -58,8 +67,8 @@
 //
 // # Permissions
 //
-// The user needs GET, MGET, SET, DEL, UNLINK, PTTL, PEXPIRE, EVAL, EVALSHA and TIME on
-// keys that begin with the prefix. Without CLIENT TRACKING and SUBSCRIBE the end of a
+// The user needs GET, MGET, GETRANGE, SET, DEL, UNLINK, PTTL, PEXPIRE, EVAL, EVALSHA and
+// TIME on keys that begin with the prefix. Without CLIENT TRACKING and SUBSCRIBE the end of a
 // lease is polled for instead of pushed, which is logged once. Without PUBLISH and
 // PUBSUB a lease of a process that has died is taken over when it expires.
 //
@@ -69,13 +78,6 @@
 // last writes undoes them, invalidations among them; where that matters more than
 // availability, min-replicas-to-write and WAIT are the server's means. Nothing here
 // reads from replicas.
-//
-// A command may reach the server after its connection was given up. A Set that does so
-// within the read timeout, after it was sent again or has failed, and after a Delete
-// that came in between, brings its value back; after the read timeout it is refused.
-//
-// While one server of a cluster hangs, leases and waits on the others may be lost or
-// late, because they are renewed and looked at together.
 package redis
 
 import (
@@ -155,7 +157,6 @@ type Backend struct {
 	ttl    time.Duration
 	member *fleet.Member
 	clock  clock
-	skews  sync.Map // by the server's address: how far its clock is ahead of clock, a time.Duration
 
 	greeted  atomic.Bool // the server was found to be usable
 	greetMu  sync.Mutex
@@ -165,9 +166,9 @@ type Backend struct {
 	reads   map[string]*lane[*read]  // by the server's address
 	writes  map[string]*lane[*write] // likewise
 
-	closed    atomic.Bool
-	working   sync.WaitGroup // goroutines that Close waits for
-	acquiring gate           // calls of Acquire under way
+	closed     atomic.Bool
+	background gate // goroutines that Close waits for
+	acquiring  gate // calls under way that ask for leases
 }
 
 // New returns a Backend on client, which is a *redis.Client or a
@@ -242,7 +243,7 @@ func (b *Backend) Bytes() bool { return true }
 func (b *Backend) Now() time.Time {
 	now, stale := b.clock.now()
 	if stale && b.clock.measuring.CompareAndSwap(false, true) {
-		b.working.Go(func() {
+		b.spawn(func() {
 			defer b.clock.measuring.Store(false)
 			ctx, cancel := context.WithTimeout(context.Background(), b.client.Longest())
 			defer cancel()
@@ -250,6 +251,17 @@ func (b *Backend) Now() time.Time {
 		})
 	}
 	return now
+}
+
+// spawn runs f on a goroutine that Close waits for. f must not panic.
+func (b *Backend) spawn(f func()) {
+	counted := b.background.enter()
+	go func() {
+		if counted {
+			defer b.background.leave()
+		}
+		f()
+	}()
 }
 
 // Wait is Wait of [backend.Backend].
@@ -265,7 +277,9 @@ func (b *Backend) Wait(ctx context.Context, keys []backend.Key) error {
 }
 
 // Close ends the leases of this process and closes its connections, and the client
-// if it was opened by URL.
+// if it was opened by URL. With a server that does not answer, it takes a second to give
+// up the leases, and with a client that is not closed as long again as that waits for
+// answers.
 func (b *Backend) Close() error {
 	if b.broken != nil || b.closed.Swap(true) {
 		return nil
@@ -273,11 +287,12 @@ func (b *Backend) Close() error {
 	// A lease that is granted while it is being closed is to be ended as well.
 	b.acquiring.close(time.Second)
 	b.member.Close()
-	b.working.Wait()
+	var err error
 	if b.owned {
-		return b.client.Close()
+		err = b.client.Close() // which ends what is under way
 	}
-	return nil
+	b.background.close(b.client.Longest())
+	return err
 }
 
 // usable returns nil if the backend is open and the server has been found to be
@@ -307,7 +322,7 @@ func (b *Backend) greet(ctx context.Context) error {
 	if g == nil {
 		g = &greeting{over: make(chan struct{})}
 		b.greeting = g
-		go func() {
+		b.spawn(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), b.client.Longest())
 			defer cancel()
 			defer func() {
@@ -320,7 +335,7 @@ func (b *Backend) greet(ctx context.Context) error {
 				close(g.over)
 			}()
 			g.err = b.greetOnce(ctx)
-		}()
+		})
 	}
 	b.greetMu.Unlock()
 	select {

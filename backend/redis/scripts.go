@@ -2,24 +2,30 @@ package redis
 
 import (
 	"fmt"
-	"time"
+	"strconv"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/fleet"
 	"github.com/dogpile-go/dogpile/internal/redisio"
 )
 
-// Every script bears being executed twice with the same arguments, and the second time
-// late, because nobody knows what became of one whose answer was lost. A key of another type under the
-// name of a lease or of stamps is overwritten: it is not ours, and in the way.
+// A script may be executed late, when whoever sent it has given up and gone on, and so
+// that must not undo what has been done since. Those that take a lock are executed once
+// at most, with a token of their own, and those that store something store it only under
+// such a token, which a lock has once and never again. So what comes late finds the
+// token gone. No clock has a part in it.
+//
+// A key of another type under the name of a lease or of stamps is overwritten: it is not
+// ours, and in the way.
 var (
 	// acquireScript takes the lock KEYS[1] for the token ARGV[1], for ARGV[2]
-	// milliseconds, unless it comes after ARGV[3] (see storeScript), and then reads the value KEYS[2] and the stamps that follow.
-	// It answers whose the lock is if it is not granted. A lock that has our token
-	// is ours already. One without a TTL is not one of ours, which all have one,
-	// and would never end.
-	acquireScript = redisio.NewScript(notLate + "ARGV[3]" + orElse + `
+	// milliseconds, and then reads the value KEYS[2] and the stamps that follow. It
+	// answers whose the lock is if it is not granted. ARGV[3] is the token of the
+	// attempt before this one, if its answer was lost. A lock without a TTL is not
+	// one of ours, which all have one, and would never end.
+	acquireScript = redisio.NewScript(`
 local held = redis.pcall('GET', KEYS[1])
-if held and held ~= ARGV[1] and not held.err then
+if held and not held.err and held ~= ARGV[3] then
 	if #held == #ARGV[1] or redis.call('PTTL', KEYS[1]) >= 0 then
 		return {0, held}
 	end
@@ -41,37 +47,30 @@ return answer`)
 	// that is 0, for ever, if the lock KEYS[1] has the token ARGV[1], and frees
 	// the lock. A value that is stored already, byte for byte, was stored by this
 	// script, whose answer was lost. Without ARGV[2] it only frees the lock.
-	publishScript = redisio.NewScript(`
-if redis.pcall('GET', KEYS[1]) == ARGV[1] then
-	if ARGV[2] then
-		if ARGV[3] == '0' then
-			redis.call('SET', KEYS[2], ARGV[2])
-		else
-			redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-		end
-	end
-	redis.call('DEL', KEYS[1])
-	return 1
-end
+	publishScript = redisio.NewScript(store + `
 if ARGV[2] and redis.pcall('GET', KEYS[2]) == ARGV[2] then
 	return 1
 end
 return 0`)
 
-	// storeScript is publishScript for whom no lock stands in the way: it stores
-	// ARGV[2] for ARGV[3] milliseconds. It does nothing if it comes after ARGV[1],
-	// in microseconds of the server's clock: whoever sent it has given up by then,
-	// and may have sent it again and seen others delete what it stored.
-	storeScript = redisio.NewScript(notLate + "ARGV[1]" + orElse + `
-if ARGV[2] then
-	if ARGV[3] == '0' then
-		redis.call('SET', KEYS[2], ARGV[2])
-	else
-		redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-	end
+	// seizeScript takes the lock KEYS[1] for a write, with the token ARGV[1] and for
+	// ARGV[2] milliseconds, from whoever creates the value. Another writer is left
+	// alone, and its token is used by both: whoever stores first ends it, and the
+	// other is told. ARGV[3] is the token of the attempt before this one, as above.
+	// It answers with the token and the beginning of what is stored now.
+	seizeScript = redisio.NewScript(beginning + `
+local held = redis.pcall('GET', KEYS[1])
+if held and not held.err and held ~= ARGV[3] and #held == #ARGV[1] and
+	string.find(held, '^` + fleet.WriterSigns + `', ` + strconv.Itoa(fleet.SignAt) + `) and redis.call('PTTL', KEYS[1]) >= 0 then
+	return {held, beginning()}
 end
-redis.call('DEL', KEYS[1])
-return 1`)
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {ARGV[1], beginning()}`)
+
+	// storeScript is publishScript for a write. If the lock has not the token any
+	// more it answers with the beginning of what is stored now.
+	storeScript = redisio.NewScript(beginning + store + `
+return beginning()`)
 
 	// stampScript returns the stamps KEYS[1], which become new ones if they are
 	// absent or incomplete.
@@ -99,17 +98,30 @@ redis.call('SET', KEYS[1], stamps)
 return 1`)
 )
 
-// notLate and orElse are around the argument that says until when a script may be
-// executed. After that it answers with the server's time instead; see lateBy.
-const (
-	notLate = `
-local now = redis.call('TIME')
-if tonumber(now[1]) * 1000000 + tonumber(now[2]) > tonumber(`
-	orElse = `) then
-	return {'late', now[1], now[2]}
+// store is what publishScript and storeScript have in common.
+const store = `
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then
+	if ARGV[2] then
+		if ARGV[3] == '0' then
+			redis.call('SET', KEYS[2], ARGV[2])
+		else
+			redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+		end
+	end
+	redis.call('DEL', KEYS[1])
+	return 1
 end
 `
-)
+
+// beginning is a function for scripts that returns so much of the value KEYS[2] that it
+// can be told from any other, and an empty text if there is none or it is not ours. The
+// header of an envelope, with the time of its creation and its checksum, is within it.
+const beginning = `
+local function beginning()
+	local text = redis.pcall('GETRANGE', KEYS[2], 0, 127)
+	return text.err and '' or text
+end
+`
 
 // freshStamps is a function for scripts that makes a stamp of the random ARGV[1] and
 // the moment. So a script that is executed twice makes two stamps: one that came
@@ -124,17 +136,6 @@ local function fresh(which)
 	end))
 end
 `
-
-// lateAt returns the time of a server that has got a script too late.
-func lateAt(call *redisio.Call) (at time.Time, late bool) {
-	value, err := call.Value()
-	answer, _ := value.([]any)
-	if err != nil || len(answer) != 3 || answer[0] != "late" {
-		return at, false
-	}
-	at, err = parseTime(answer[1:])
-	return at, err == nil
-}
 
 // granted is the answer of acquireScript.
 type granted struct {

@@ -28,7 +28,7 @@ var errShortTTL = errors.New("redis: a TTL below a millisecond cannot be kept; g
 
 // write is what one call wants to have sent.
 type write struct {
-	fill  func(*redisio.Batch) // adds its commands
+	fill  func(*redisio.Batch) // adds its commands, for each attempt anew
 	bytes int                  // how much that is
 }
 
@@ -44,22 +44,59 @@ func (b *Backend) send(ctx context.Context, lock string, bytes int, fill func(*r
 			most:  mostWidth,
 			slack: slack,
 			limit: b.client.Longest(),
+			spawn: b.spawn,
 		}
 	})
 	return b.failed(l.do(ctx, &write{fill, bytes}))
 }
 
-// runWrites sends a batch.
+// runWrites sends a batch, and a second one with what the writes then want to have sent
+// if the first was not answered: it is known then what has become of them, unless the
+// server hangs.
 func (b *Backend) runWrites(ctx context.Context, writes []*write) error {
-	batch := b.client.Batch()
-	batch.Insist = true
-	for _, w := range writes {
-		w.fill(batch)
+	for tries := 1; ; tries++ {
+		batch := b.client.Batch()
+		batch.Once = true
+		for _, w := range writes {
+			w.fill(batch)
+		}
+		err := batch.Exec(ctx)
+		if err == nil || tries == 2 || !redisio.Broken(err) && !redisio.Late(err) {
+			return err
+		}
 	}
-	return batch.Exec(ctx)
 }
 
+// writing is one item of a Set on its way.
+type writing struct {
+	item  backend.Item
+	key   string
+	lock  string
+	value string
+
+	lease  *fleet.Lease // nil: the token is another writer's
+	token  string       // what it is stored under
+	before string       // the beginning of what was stored before it
+	old    string       // a token that was there before the Set began
+	call   *redisio.Call
+}
+
+// seizes reports whether the item is stored whatever is there: under a lease that is
+// taken for it.
+func (w *writing) seizes() bool { return w.item.Lease == nil && w.item.Entry != nil }
+
+// mostTries is how often a write is tried again if its lock got lost without another
+// write in between. The server evicts locks, or is another one since.
+const mostTries = 4
+
+// errForgotten is the Err of an item whose lock got lost each time.
+var errForgotten = errors.New("redis: the server forgot the lock of this write again and again, so the value was not stored; does it evict keys at once, or fail over?")
+
 // Set is Set of [backend.Backend].
+//
+// What is stored without a lease takes two round trips: the first takes the lock, from
+// whoever creates the value, and the second stores under it. So nothing that reaches the
+// server late can undo what was done after the Set had ended.
 func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backend.Guard) ([]backend.Stamps, error) {
 	if err := b.usable(ctx); err != nil {
 		return nil, err
@@ -67,76 +104,56 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 	if len(items) == 0 && len(guards) == 0 {
 		return nil, nil
 	}
-	leases := make([]*fleet.Lease, len(items))
-	bytes := len(guards) * commandSize
+	writes := make([]*writing, len(items))
+	open := make([]*writing, 0, len(items)) // those without an outcome
 	for i := range items {
-		leases[i] = b.prepare(&items[i])
-		bytes += commandSize
-		if e := items[i].Entry; e != nil {
-			bytes += len(e.Data)
+		w := &writing{item: items[i], lock: b.names.lockOf(items[i].Key), value: b.names.valueOf(items[i].Key)}
+		b.prepare(w)
+		if writes[i] = w; w.item.Err == nil {
+			open = append(open, w)
 		}
 	}
-	// The batch is sent whatever becomes of the caller, who may use items again.
-	sent := slices.Clone(items)
-	calls := make([]*redisio.Call, len(items))
-	stampCalls := make([]*redisio.Call, len(guards))
-	first := ""
-	if len(items) > 0 {
-		first = b.names.lockOf(items[0].Key)
-	} else {
-		first = b.names.stampOf(guards[0])
-	}
-	stampNames := make([]string, len(guards))
+	names := make([]string, len(guards))
 	for i, guard := range guards {
-		stampNames[i] = b.names.stampOf(guard)
+		names[i] = b.names.stampOf(guard)
 	}
-	err := b.send(ctx, first, bytes, func(batch *redisio.Batch) {
-		for i := range sent {
-			if sent[i].Err == nil {
-				calls[i] = b.store(ctx, batch, &sent[i])
+	var stamps []backend.Stamps
+	for try := 1; ; try++ {
+		var err error
+		if open, err = b.seize(ctx, open, try); err == nil {
+			stamps, err = b.store(ctx, open, names)
+		}
+		if err != nil {
+			for _, w := range open {
+				w.giveUp(err)
+			}
+			return nil, err
+		}
+		again := open[:0]
+		for _, w := range open {
+			if b.conclude(ctx, w) {
+				continue
+			}
+			if try < mostTries {
+				again = append(again, w)
+			} else {
+				w.item.Err = errForgotten
 			}
 		}
-		for i, name := range stampNames {
-			stampCalls[i] = batch.Do("get", name)
-		}
-	})
-	if err == nil {
-		err = b.storeLate(ctx, sent, calls)
-	}
-	if err != nil {
-		for _, l := range leases {
-			if l != nil {
-				l.Ended(err)
-			}
-		}
-		return nil, err
-	}
-	for i := range items {
-		if items[i].Err = sent[i].Err; items[i].Err != nil {
-			continue
-		}
-		stored, err := calls[i].Value()
-		switch {
-		case err != nil:
-			items[i].Err = b.explained(ctx, err)
-		case stored == int64(0):
-			items[i].Err = backend.ErrLeaseLost
-			err = fleet.ErrGone
-		}
-		if leases[i] != nil {
-			leases[i].Ended(err)
+		if open = again; len(open) == 0 {
+			break
 		}
 	}
-	values, err := stampValues(stampCalls)
-	if err != nil {
-		return nil, b.explained(ctx, err)
+	for i, w := range writes {
+		items[i].Err = w.item.Err
 	}
-	return stampsOf(values), nil
+	return stamps, nil
 }
 
 // prepare sets the item's Err if it cannot be stored, and otherwise takes its lease
 // into its hands, if it has one.
-func (b *Backend) prepare(item *backend.Item) *fleet.Lease {
+func (b *Backend) prepare(w *writing) {
+	item := &w.item
 	item.Err = nil
 	switch {
 	case item.TTL < 0:
@@ -145,37 +162,194 @@ func (b *Backend) prepare(item *backend.Item) *fleet.Lease {
 		item.Err = errShortTTL
 	}
 	if item.Lease == nil || item.Err != nil {
-		return nil
+		return
 	}
 	// A proxy may have wrapped the lease, so it is known by key and token.
-	l := b.member.Lease(b.names.lockOf(item.Key), item.Lease.Token())
-	if l == nil || !l.End() {
+	w.token = item.Lease.Token()
+	if w.lease = b.member.Lease(w.lock, w.token); w.lease == nil || !w.lease.End() {
+		w.lease = nil
 		item.Err = backend.ErrLeaseLost
-		return nil
 	}
-	return l
 }
 
-// store adds what stores one item: with a lease or without one, and whether there is
-// something to be stored or not.
-func (b *Backend) store(ctx context.Context, batch *redisio.Batch, item *backend.Item) *redisio.Call {
-	keys := []string{b.names.lockOf(item.Key), b.names.valueOf(item.Key)}
-	args := make([]any, 1, 3)
-	script := storeScript
-	if item.Lease != nil {
-		script = publishScript
-		args[0] = item.Lease.Token()
-	} else {
-		args[0] = b.until(b.client.NodeOf(ctx, keys[0]))
-	}
-	if item.Entry != nil {
-		// Rounded up: a TTL is how long an entry is kept at least.
-		args = append(args, item.Entry.Data, (item.TTL + time.Millisecond - 1).Milliseconds())
-		if item.TTL > time.Duration(1<<63-1)-time.Millisecond {
-			args[len(args)-1] = item.TTL.Milliseconds()
+// seize takes the locks of those writes that have no lease, and returns the writes
+// that are without an outcome still.
+func (b *Backend) seize(ctx context.Context, writes []*writing, try int) ([]*writing, error) {
+	c := &claim{ask: b.member.AskToWrite}
+	var seizing []*writing
+	for _, w := range writes {
+		if w.seizes() {
+			seizing = append(seizing, w)
+			c.keys = append(c.keys, w.item.Key.String())
+			c.locks = append(c.locks, w.lock)
 		}
 	}
-	return batch.Eval(script, keys, args...)
+	if seizing == nil {
+		return writes, nil
+	}
+	if !b.acquiring.enter() {
+		return writes, backend.ErrClosed
+	}
+	defer b.acquiring.leave()
+	calls := make([]*redisio.Call, len(seizing))
+	err := b.send(ctx, c.locks[0], len(seizing)*commandSize, func(batch *redisio.Batch) {
+		leases, before, ok := c.attempt()
+		for i, l := range leases {
+			if ok {
+				calls[i] = batch.Eval(seizeScript, []string{c.locks[i], seizing[i].value}, l.Token(), b.ttl.Milliseconds(), before[i])
+			}
+		}
+	})
+	if err != nil {
+		c.leave()
+		return writes, err
+	}
+	leases, ok := c.asked()
+	if !ok {
+		return writes, backend.ErrClosed
+	}
+	for i, w := range seizing {
+		w.lease = nil
+		answer, err := calls[i].Value()
+		parts, _ := answer.([]any)
+		switch {
+		case err != nil:
+			w.item.Err = b.explained(ctx, err)
+		case len(parts) != 2:
+			w.item.Err = fmt.Errorf("redis: the answer to a script is %v", answer)
+		}
+		if w.item.Err != nil {
+			leases[i].Abandon()
+			continue
+		}
+		w.token, _ = parts[0].(string)
+		w.before, _ = parts[1].(string)
+		switch {
+		case w.token != leases[i].Token():
+			leases[i].Refused("")
+			if try == 1 {
+				w.old = w.token
+			}
+		case !leases[i].Granted() || !leases[i].End():
+			b.giveBack(leases[i:])
+			return writes, backend.ErrClosed
+		default:
+			w.lease = leases[i]
+		}
+	}
+	return slices.DeleteFunc(writes, func(w *writing) bool { return w.item.Err != nil }), nil
+}
+
+// store sends the writes, and reads the stamps that are called names after them.
+func (b *Backend) store(ctx context.Context, writes []*writing, names []string) ([]backend.Stamps, error) {
+	first, bytes := "", len(names)*commandSize
+	if len(writes) > 0 {
+		first = writes[0].lock
+	} else if len(names) > 0 {
+		first = names[0]
+	} else {
+		return nil, nil
+	}
+	for _, w := range writes {
+		bytes += commandSize
+		if e := w.item.Entry; e != nil {
+			bytes += len(e.Data)
+		}
+	}
+	// The batch is sent whatever becomes of the caller, who gives up the writes then.
+	writes = slices.Clone(writes)
+	stored := make([]*redisio.Call, len(writes))
+	stampCalls := make([]*redisio.Call, len(names))
+	err := b.send(ctx, first, bytes, func(batch *redisio.Batch) {
+		for i, w := range writes {
+			stored[i] = w.add(batch)
+		}
+		for i, name := range names {
+			stampCalls[i] = batch.Do("get", name)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, w := range writes {
+		w.call = stored[i]
+	}
+	values, err := stampValues(stampCalls)
+	if err != nil {
+		return nil, b.explained(ctx, err)
+	}
+	return stampsOf(values), nil
+}
+
+// add adds what stores the item, or only ends its lease, or only voids that of its key.
+// It changes nothing of w, which may have been given up.
+func (w *writing) add(batch *redisio.Batch) *redisio.Call {
+	if w.item.Lease == nil && w.item.Entry == nil {
+		return batch.Do("unlink", w.lock)
+	}
+	script := publishScript
+	if w.seizes() {
+		script = storeScript
+	}
+	args := []any{w.token}
+	if w.item.Entry != nil {
+		// Rounded up: a TTL is how long an entry is kept at least.
+		ttl := w.item.TTL.Milliseconds()
+		if w.item.TTL%time.Millisecond != 0 {
+			ttl++
+		}
+		args = append(args, w.item.Entry.Data, ttl)
+	}
+	return batch.Eval(script, []string{w.lock, w.value}, args...)
+}
+
+// conclude takes the server's answer about a write. It returns false if the write has
+// to be tried again.
+func (b *Backend) conclude(ctx context.Context, w *writing) bool {
+	answer, err := w.call.Value()
+	if err != nil {
+		w.item.Err = b.explained(ctx, err)
+		w.giveUp(err)
+		return true
+	}
+	if !w.seizes() {
+		if w.item.Lease != nil && answer == int64(0) {
+			w.item.Err = backend.ErrLeaseLost
+			err = fleet.ErrGone
+		}
+		if w.lease != nil {
+			w.lease.Ended(err)
+		}
+		return true
+	}
+	mine := w.lease != nil
+	if mine {
+		w.lease.Ended(nil) // the lock has not that token any more
+	}
+	after, refused := answer.(string)
+	switch {
+	case !refused:
+		return true
+	case after == "" && mine:
+		return true // it was deleted: after it had been stored, so to speak
+	case after == "" || after == w.before:
+		return false // the lock got lost, and nothing else has happened
+	}
+	// Another write came first. If it began after this one had, it may as well have
+	// come after it. Of one that shared a token from before, that is not known: it may
+	// have been given up long ago, and have been late.
+	return w.token != w.old
+}
+
+// giveUp ends a write that failed.
+func (w *writing) giveUp(err error) {
+	if w.lease == nil {
+		return
+	}
+	w.lease.Ended(err)
+	if w.seizes() {
+		w.lease.Abandon() // a caller's lease is the caller's
+	}
 }
 
 // Delete is Delete of [backend.Backend].

@@ -104,6 +104,10 @@ func (l *link) request(b []byte) bool {
 	if b == nil {
 		return true
 	}
+	if l.proxy.goesAstray(b) {
+		l.cut()
+		return false
+	}
 	if l.loss.Load() == nil {
 		l.loss.Store(l.proxy.lossOf(b)) // before the server can answer
 	}

@@ -51,6 +51,7 @@ type Proxy struct {
 	links     map[*link]struct{}
 	accepted  int
 	losses    []*loss
+	strays    []*stray
 	rewrites  []substitution
 	requests  [][]byte
 	kept      int // bytes in requests
@@ -79,6 +80,9 @@ func New(t testing.TB, upstream string) *Proxy {
 	t.Cleanup(p.close)
 	return p
 }
+
+// Upstream returns the address of the server.
+func (p *Proxy) Upstream() string { return p.upstream }
 
 // Blackhole makes the proxy swallow the network: connections stay open and new ones
 // are accepted, but nothing passes in either direction, the end of a connection

@@ -45,6 +45,16 @@ type Lease struct {
 // before the server is asked; Granted, Refused or Abandon must follow. After Close
 // it returns nil.
 func (m *Member) Ask(ctx context.Context, key, lock string) *Lease {
+	return m.ask(ctx, key, lock, false)
+}
+
+// AskToWrite is Ask for somebody who takes the lock only for as long as a write takes.
+// The token says so, which lets scripts tell such a lease from a creator's.
+func (m *Member) AskToWrite(ctx context.Context, key, lock string) *Lease {
+	return m.ask(ctx, key, lock, true)
+}
+
+func (m *Member) ask(ctx context.Context, key, lock string, writer bool) *Lease {
 	node := ""
 	if m.Client.Cluster() {
 		node = m.Client.NodeOf(ctx, lock)
@@ -56,7 +66,7 @@ func (m *Member) Ask(ctx context.Context, key, lock string) *Lease {
 	}
 	l := &Lease{
 		member: m, key: key, lock: lock, node: node,
-		token: m.newToken(node), lost: make(chan struct{}),
+		token: m.newToken(node, writer), lost: make(chan struct{}),
 		expires: time.Now().Add(m.TTL),
 	}
 	s := m.of(lock, node)
@@ -205,6 +215,10 @@ func (l *Lease) noticed() bool {
 		return false
 	case l.echoes > 0:
 		l.echoes--
+		return false
+	case l.state == returning:
+		// It may have been granted only now.
+		alarm(l.member.renews)
 		return false
 	}
 	return l.state == held

@@ -7,8 +7,8 @@ import (
 )
 
 // A token is the name of the process, a sign that tells whether the process can be
-// seen to be dead, and what tells this lease from all others. All tokens have the
-// same length, so that none is the beginning of another.
+// seen to be dead and what the lock is for, and what tells this lease from all others.
+// All tokens have the same length, so that none is the beginning of another.
 const (
 	processSize = 16
 	nonceSize   = 16
@@ -16,17 +16,37 @@ const (
 
 	visible   = '+' // the process is subscribed to its channel
 	invisible = '-'
+
+	visibleWriter   = 'W' // the same, and the lock is only for a write
+	invisibleWriter = 'w'
 )
+
+// WriterSigns is a Lua pattern of what stands at [SignAt] in the token of a writer.
+const WriterSigns = "[Ww]"
+
+// SignAt is where the sign of a token stands, counted from one as Lua does.
+const SignAt = processSize + 1
 
 func newProcess() string { return strings.ToLower(rand.Text()[:processSize]) }
 
 // newToken returns a token for a lock that is on the server node. m.mu is held.
-func (m *Member) newToken(node string) string {
+func (m *Member) newToken(node string, writer bool) string {
 	var nonce [nonceSize / 2]byte
 	rand.Read(nonce[:]) // never fails; see crypto/rand
-	sign := byte(invisible)
-	if t := m.trackers[node]; t != nil && t.visible {
+	seen := false
+	if t := m.trackers[node]; t != nil {
+		seen = t.visible
+	}
+	var sign byte
+	switch {
+	case writer && seen:
+		sign = visibleWriter
+	case writer:
+		sign = invisibleWriter
+	case seen:
 		sign = visible
+	default:
+		sign = invisible
 	}
 	token := make([]byte, 0, tokenSize)
 	token = append(token, m.process...)
@@ -37,8 +57,12 @@ func (m *Member) newToken(node string) string {
 // holderOf returns the process that a token names, or "" if it cannot be seen
 // whether that is alive, or if it is not one of our tokens.
 func holderOf(token string) string {
-	if len(token) != tokenSize || token[processSize] != visible {
+	if len(token) != tokenSize {
 		return ""
 	}
-	return token[:processSize]
+	switch token[processSize] {
+	case visible, visibleWriter:
+		return token[:processSize]
+	}
+	return ""
 }

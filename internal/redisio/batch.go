@@ -26,9 +26,10 @@ func NewScript(source string) *Script {
 // of a cluster. Those for one server are executed in their order. The zero value
 // is not usable; get one from [Client.Batch]. It is used by one goroutine, once.
 type Batch struct {
-	// Insist has the batch sent once more also if its answer is late: it is known
-	// then what has become of it, unless the server hangs.
-	Insist bool
+	// Once has no command of the batch sent twice, neither by the batch nor by the
+	// client, whatever the client's options say. So each is executed once at most,
+	// if perhaps late: a command that was given up may be on its way still.
+	Once bool
 
 	client *Client
 	calls  []*Call
@@ -66,13 +67,14 @@ func (b *Batch) Eval(s *Script, keys []string, args ...any) *Call {
 // Exec sends the batch and returns the first error that is not an answer of the
 // server, such as a broken connection: then nobody knows which of the commands
 // have been executed. Every command of a batch has to bear being executed twice,
-// because a batch whose connection broke is sent once more.
+// because a batch whose connection broke is sent once more, unless it is to be sent
+// once.
 //
 // A script that the server does not know is sent again with its text; the commands
 // around it are not.
 func (b *Batch) Exec(ctx context.Context) error {
 	err := b.send(ctx, b.calls, false)
-	if err != nil && ctx.Err() == nil && (Broken(err) || b.Insist && late(err)) {
+	if err != nil && !b.Once && ctx.Err() == nil && Broken(err) {
 		err = b.send(ctx, b.calls, false)
 	}
 	if err != nil {
@@ -100,13 +102,21 @@ func (b *Batch) send(ctx context.Context, calls []*Call, whole bool) error {
 	for i, call := range calls {
 		cmds[i] = call.command(ctx, whole)
 	}
+	sent := func(cmd *redis.Cmd) redis.Cmder {
+		if b.Once {
+			return once{cmd}
+		}
+		return cmd
+	}
 	err := b.client.Run(ctx, func(ctx context.Context) error {
-		if len(cmds) == 1 {
-			return failure(b.client.Process(ctx, cmds[0]))
+		if len(cmds) == 1 && !(b.Once && b.client.Cluster()) {
+			// A single command of a cluster may be routed by what it is, which
+			// is said of commands of go-redis alone.
+			return failure(b.client.Process(ctx, sent(cmds[0])))
 		}
 		pipe := b.client.Pipeline()
 		for _, cmd := range cmds {
-			_ = pipe.Process(ctx, cmd)
+			_ = pipe.Process(ctx, sent(cmd))
 		}
 		_, err := pipe.Exec(ctx) // the first error, of whatever kind
 		told := err == nil
@@ -133,6 +143,12 @@ func (b *Batch) send(ctx context.Context, calls []*Call, whole bool) error {
 	}
 	return nil
 }
+
+// once is a command that go-redis never repeats by itself.
+type once struct{ *redis.Cmd }
+
+// NoRetry is asked by go-redis, of single commands and of those of a pipeline.
+func (once) NoRetry() bool { return true }
 
 func (c *Call) command(ctx context.Context, whole bool) *redis.Cmd {
 	if c.script == nil {

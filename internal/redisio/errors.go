@@ -46,8 +46,8 @@ func Broken(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// late reports whether err tells that an answer did not come in time.
-func late(err error) bool {
+// Late reports whether err tells that an answer did not come in time.
+func Late(err error) bool {
 	var netErr net.Error
 	return errors.As(err, &netErr) && netErr.Timeout()
 }
@@ -65,7 +65,7 @@ func explain(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrAuth, err)
 	case redis.IsPermissionError(err), strings.Contains(err.Error(), "can't run this command"):
 		return fmt.Errorf("%w: %w", ErrNotAllowed, err)
-	case over && late(err):
+	case over && Late(err):
 		cause := context.Cause(ctx)
 		if cause == nil {
 			cause = context.DeadlineExceeded // the socket was a moment faster
