@@ -83,7 +83,12 @@ type Backend interface {
 	// of [lock.Locker.Wait]. After Close it returns [ErrClosed].
 	Wait(ctx context.Context, keys []Key) error
 
-	// Set stores items and then reads the stamps of guards, in one round trip.
+	// Set stores items and then reads the stamps of guards: in one round trip where
+	// all items have leases.
+	//
+	// When it has returned, with an error or without one, nothing of it takes effect
+	// any more after a Delete, a Renew or a Set that begins then, not even through a
+	// request that reaches a server late.
 	//
 	// An item without Lease is stored whatever was there, and voids the lease
 	// of its key. An item with one is stored only if that lease is still held,

@@ -86,6 +86,29 @@ func (l *lane[O]) do(ctx context.Context, op O) error {
 	return t.err
 }
 
+// enter takes a place for one operation that its caller runs itself, with ctx left aside,
+// and then calls leave. It returns false if there is no place at once, or if ctx may end
+// before a batch has to.
+func (l *lane[O]) enter(ctx context.Context) bool {
+	if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && time.Until(deadline) <= l.limit {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 || l.running >= l.width {
+		return false
+	}
+	l.start()
+	return true
+}
+
+// leave gives the place to what has come meanwhile.
+func (l *lane[O]) leave() {
+	l.mu.Lock()
+	l.next()
+	l.mu.Unlock()
+}
+
 // await waits until t is woken, and returns false if ctx ends before. Asking a context
 // for its Done channel costs more than everything else here, so that is left until
 // the answer is late.
@@ -188,11 +211,9 @@ func (l *lane[O]) runAll(batch []*turn[O]) (err error) {
 	err = errExited
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("redis: the client panicked: %v", p)
+			err = panicked(p)
 		}
-		l.mu.Lock()
-		l.next()
-		l.mu.Unlock()
+		l.leave()
 		for _, t := range batch[1:] {
 			t.err = err
 			close(t.wake)
@@ -204,6 +225,9 @@ func (l *lane[O]) runAll(batch []*turn[O]) (err error) {
 	}
 	return l.run(context.Background(), ops)
 }
+
+// panicked is the error of a client, or of a hook of it, that has panicked.
+func panicked(p any) error { return fmt.Errorf("redis: the client panicked: %v", p) }
 
 // errExited is what the others get of a batch whose goroutine a hook has ended.
 var errExited = errors.New("redis: a hook of the client has ended the goroutine")

@@ -222,3 +222,41 @@ func TestLaneUnderTraffic(t *testing.T) {
 		t.Errorf("%d batches run and %d operations wait when all are done", l.running, len(l.queue))
 	}
 }
+
+// Whoever runs its operation itself has a place like any other: others form the next
+// batch meanwhile, and nobody enters where others wait, or with a deadline that is near.
+func TestAPlaceForOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(false)
+		ctx := t.Context()
+		near, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		if l.enter(near) {
+			t.Error("entered with a deadline within which a batch may not end")
+		}
+		if !l.enter(ctx) {
+			t.Fatal("could not enter an empty lane")
+		}
+		if l.enter(ctx) {
+			t.Error("entered a lane without a place")
+		}
+		rest := l.start(ctx, 5, 0)
+		if n := l.batches.Load(); n != 0 {
+			t.Errorf("%d batches while the only place is taken", n)
+		}
+		l.leave()
+		l.allWell(t, rest)
+		if n := l.batches.Load(); n != 1 {
+			t.Errorf("%d batches, want 1", n)
+		}
+		if !l.enter(ctx) {
+			t.Error("the place was not given back")
+		}
+		l.leave()
+		over, end := context.WithCancel(ctx)
+		end()
+		if l.enter(over) {
+			t.Error("entered with a ctx that had ended")
+		}
+	})
+}

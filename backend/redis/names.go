@@ -1,15 +1,27 @@
 package redis
 
-import "github.com/dogpile-go/dogpile/backend"
+import (
+	"sync/atomic"
+
+	"github.com/dogpile-go/dogpile/backend"
+)
 
 // names makes the names of keys. What stands between the braces decides the slot of
 // a cluster, so the lease of a value is where the value is.
 type names struct {
 	value, lock, stamp string // what they begin with
+
+	last *atomic.Pointer[stampName] // the one that was asked for last: most often it is the next one too
+}
+
+// stampName is the name of the stamps of a guard.
+type stampName struct {
+	guard backend.Guard
+	name  string
 }
 
 func newNames(prefix string) names {
-	return names{prefix + ":", prefix + ":lock:", prefix + ":stamp:"}
+	return names{prefix + ":", prefix + ":lock:", prefix + ":stamp:", new(atomic.Pointer[stampName])}
 }
 
 func (n names) valueOf(key backend.Key) string {
@@ -24,7 +36,12 @@ func (n names) lockOf(key backend.Key) string {
 // "{users}" is no tag's.
 func (n names) stampOf(guard backend.Guard) string {
 	if guard.Tag == "" {
-		return n.stamp + "{" + escaped(guard.Region) + "}"
+		if last := n.last.Load(); last != nil && last.guard == guard {
+			return last.name
+		}
+		name := n.stamp + "{" + escaped(guard.Region) + "}"
+		n.last.Store(&stampName{guard, name})
+		return name
 	}
 	return n.stamp + "{" + escaped(guard.Region) + ":" + guard.Tag + "}"
 }

@@ -43,20 +43,56 @@ func (b *Backend) Get(ctx context.Context, key backend.Key, guards []backend.Gua
 	if err := b.usable(ctx); err != nil {
 		return backend.Found{}, err
 	}
-	r := &read{key: b.names.valueOf(key)}
+	name := b.names.valueOf(key)
+	lane := b.readsFor(ctx, name)
+	if len(guards) == 1 && !b.client.Cluster() && lane.enter(ctx) {
+		found, err := b.readAlone(lane, name, b.names.stampOf(guards[0]))
+		return found, b.failed(err)
+	}
+	r := &read{key: name}
 	if len(guards) > 0 {
 		r.guards = make([]string, len(guards))
 		for i, guard := range guards {
 			r.guards[i] = b.names.stampOf(guard)
 		}
 	}
-	if err := b.readsFor(ctx, r.key).do(ctx, r); err != nil {
+	if err := lane.do(ctx, r); err != nil {
 		return backend.Found{}, b.failed(err)
 	}
 	if r.err != nil {
 		return backend.Found{}, r.err
 	}
 	return backend.Found{Entry: r.entry, Stamps: r.stamps}, nil
+}
+
+// alone is what a read of one key with one guard brings, in one piece of memory.
+type alone struct {
+	entry  backend.Entry
+	stamps [1]backend.Stamps
+}
+
+// readAlone is the read of one key with one guard that nothing else is under way with,
+// which is what most reads are. It leaves the lane that its caller has entered.
+func (b *Backend) readAlone(lane *lane[*read], key, guard string) (found backend.Found, err error) {
+	err = errExited
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+		lane.leave()
+	}()
+	values, err := b.fetchOnce(context.Background(), []string{key, guard}, &b.kept)
+	if err != nil {
+		return backend.Found{}, err
+	}
+	a := new(alone)
+	if value, ok := values[0].(string); ok {
+		a.entry.Data = bytesOf(value)
+		found.Entry = &a.entry
+	}
+	a.stamps[0] = stampsIn(values[1])
+	found.Stamps = a.stamps[:]
+	return found, nil
 }
 
 // readsFor returns the lane of the server that has key, so that one that hangs does
@@ -176,7 +212,7 @@ func (b *Backend) GetMulti(ctx context.Context, keys []backend.Key, guards []bac
 // string, nil if there is none, or the server's error about it.
 func (b *Backend) fetch(ctx context.Context, keys []string) ([]any, error) {
 	if !b.client.Cluster() {
-		return b.fetchOnce(ctx, keys)
+		return b.fetchOnce(ctx, keys, nil)
 	}
 	batch := b.client.Batch()
 	calls := make([]*redisio.Call, len(keys))
@@ -196,8 +232,9 @@ func (b *Backend) fetch(ctx context.Context, keys []string) ([]any, error) {
 	return values, nil
 }
 
-// fetchOnce reads keys with one MGET. A key of another type is nil in its answer.
-func (b *Backend) fetchOnce(ctx context.Context, keys []string) ([]any, error) {
+// fetchOnce reads keys with one MGET, over the kept connection if that is not nil. A key
+// of another type is nil in its answer.
+func (b *Backend) fetchOnce(ctx context.Context, keys []string, kept *keptConn) ([]any, error) {
 	args := make([]any, 1, 1+len(keys))
 	args[0] = "mget"
 	for _, key := range keys {
@@ -205,7 +242,12 @@ func (b *Backend) fetchOnce(ctx context.Context, keys []string) ([]any, error) {
 	}
 	for tries := 1; ; tries++ {
 		cmd := goredis.NewSliceCmd(ctx, args...)
-		err := b.client.Process(ctx, cmd)
+		var err error
+		if kept != nil {
+			err = kept.process(ctx, cmd)
+		} else {
+			err = b.client.Process(ctx, cmd)
+		}
 		switch {
 		case err == nil && len(cmd.Val()) == len(keys):
 			return cmd.Val(), nil
@@ -255,10 +297,15 @@ func stampsOf(values []any) []backend.Stamps {
 	}
 	stamps := make([]backend.Stamps, len(values))
 	for i, value := range values {
-		if s, ok := value.(string); ok && len(s) == stampsSize {
-			copy(stamps[i].Hard[:], s)
-			copy(stamps[i].Soft[:], s[len(stamps[i].Hard):])
-		}
+		stamps[i] = stampsIn(value)
+	}
+	return stamps
+}
+
+func stampsIn(value any) (stamps backend.Stamps) {
+	if s, ok := value.(string); ok && len(s) == stampsSize {
+		copy(stamps.Hard[:], s)
+		copy(stamps.Soft[:], s[len(stamps.Hard):])
 	}
 	return stamps
 }

@@ -45,7 +45,9 @@
 // A client that is opened from a URL keeps the deadlines of contexts, waits a
 // second for an answer, and does not repeat commands by itself. One that is handed
 // to New is used as it is, with its timeouts and its hooks, and it is not closed; only
-// what writes is not repeated by it but by the backend. Set ContextTimeoutEnabled on it: otherwise a call with a near deadline
+// what writes is not repeated by it but by the backend. One of its connections is kept
+// from the pool while keys are read, and given back within a second, if the pool has at
+// least four. Set ContextTimeoutEnabled on it: otherwise a call with a near deadline
 // costs a goroutine. No client of go-redis ends a command when a context is
 // cancelled, as opposed to a deadline that passes; its read timeout does, as often as
 // the client repeats the command, so a cancelled call may return that much later if it
@@ -165,6 +167,7 @@ type Backend struct {
 	lanesMu sync.RWMutex
 	reads   map[string]*lane[*read]  // by the server's address
 	writes  map[string]*lane[*write] // likewise
+	kept    keptConn
 
 	closed     atomic.Bool
 	background gate // goroutines that Close waits for
@@ -204,6 +207,7 @@ func open(client goredis.UniversalClient, cfg Config, owned bool) *Backend {
 		cfg.Logger = slog.Default()
 	}
 	b.names = newNames(cfg.Prefix)
+	b.kept.client = b.client
 	b.reads = make(map[string]*lane[*read])
 	b.writes = make(map[string]*lane[*write])
 	b.member = fleet.Join(fleet.Config{
@@ -287,6 +291,7 @@ func (b *Backend) Close() error {
 	// A lease that is granted while it is being closed is to be ended as well.
 	b.acquiring.close(time.Second)
 	b.member.Close()
+	b.kept.close()
 	var err error
 	if b.owned {
 		err = b.client.Close() // which ends what is under way
@@ -327,7 +332,7 @@ func (b *Backend) greet(ctx context.Context) error {
 			defer cancel()
 			defer func() {
 				if p := recover(); p != nil {
-					g.err = fmt.Errorf("redis: the client panicked: %v", p)
+					g.err = panicked(p)
 				}
 				b.greetMu.Lock()
 				b.greeting = nil

@@ -85,6 +85,16 @@ func longest(timeouts ...time.Duration) (sum time.Duration) {
 // command cannot name keys of different slots.
 func (c *Client) Cluster() bool { return c.cluster != nil }
 
+// Conn returns a connection of its own, which its first command takes out of the pool
+// and its Close gives back. It is nil if keys are spread over several servers, or if the
+// pool has fewer than least connections.
+func (c *Client) Conn(least int) *redis.Conn {
+	if c.single == nil || c.single.Options().PoolSize < least {
+		return nil
+	}
+	return c.single.Conn()
+}
+
 // Longest returns how long one command may take when nothing else ends it.
 func (c *Client) Longest() time.Duration { return c.longest }
 
