@@ -80,6 +80,10 @@
 // last writes undoes them, invalidations among them; where that matters more than
 // availability, min-replicas-to-write and WAIT are the server's means. Nothing here
 // reads from replicas.
+//
+// While a slot of a cluster is being moved, its keys can be read, but a value cannot be
+// changed together with its lock. Such calls wait until it has moved, for as long as the
+// client waits for an answer, and then fail.
 package redis
 
 import (

@@ -106,6 +106,14 @@ func TestFaultLateRequests(t *testing.T) {
 				l.finds("k", "")
 			}
 		},
+		"Delete": func(l *late) {
+			l.astray(1, "", "unlink", "{users:k}")
+			l.set(l.other, "k", "old")
+			if err := l.p.Delete(l.Context(), "k"); err != nil {
+				l.Fatal(err)
+			}
+			l.finds("k", "")
+		},
 		"Set, while it takes the lock": func(l *late) {
 			l.astray(1, "old", "evalsha", "{users:k}")
 			l.set(l.p, "k", "old")

@@ -33,8 +33,39 @@ type write struct {
 }
 
 // send runs what fill adds in one round trip, together with what others send at the
-// same time.
+// same time. Keys of a cluster that are on their way from one server to another are
+// waited for as long as for an answer.
 func (b *Backend) send(ctx context.Context, lock string, bytes int, fill func(*redisio.Batch)) error {
+	if !b.client.Cluster() {
+		return b.sendOnce(ctx, lock, bytes, fill)
+	}
+	began, pause := time.Now(), firstPause
+	for {
+		var sent []*redisio.Call
+		err := b.sendOnce(ctx, lock, bytes, func(batch *redisio.Batch) {
+			n := batch.Len()
+			fill(batch)
+			sent = batch.From(n)
+		})
+		if err != nil || !slices.ContainsFunc(sent, (*redisio.Call).Moving) || time.Since(began) > b.client.Answers() {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, lastPause)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// firstPause and lastPause are the times between two attempts at keys on their way.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = 50 * time.Millisecond
+)
+
+func (b *Backend) sendOnce(ctx context.Context, lock string, bytes int, fill func(*redisio.Batch)) error {
 	l := laneOf(b, b.writes, b.client.NodeOf(ctx, lock), func() *lane[*write] {
 		return &lane[*write]{
 			run:   b.runWrites,
@@ -70,7 +101,6 @@ func (b *Backend) runWrites(ctx context.Context, writes []*write) error {
 // writing is one item of a Set on its way.
 type writing struct {
 	item  backend.Item
-	key   string
 	lock  string
 	value string
 
@@ -363,6 +393,7 @@ func (b *Backend) Delete(ctx context.Context, keys []backend.Key) error {
 	keys = slices.Clone(keys)
 	var calls []*redisio.Call
 	err := b.send(ctx, b.names.lockOf(keys[0]), len(keys)*commandSize, func(batch *redisio.Batch) {
+		calls = nil // those of an attempt before were not answered
 		args := []any{"unlink"}
 		for _, key := range keys {
 			args = append(args, b.names.valueOf(key), b.names.lockOf(key))

@@ -449,3 +449,25 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		t.Fatalf("%d bytes, %v; want all %d", len(got), err, 16<<20)
 	}
 }
+
+func TestStrayRequest(t *testing.T) {
+	server := redistest.Shared(t)
+	proxy := faultproxy.New(t, server.Addr)
+	key := redistest.Prefix(t) + "n"
+	caught, deliver := proxy.StrayRequest(containing(key))
+	l, other := dial(t, proxy.Addr), dial(t, proxy.Addr)
+	l.send("PING")
+	l.wantAnswer("+PONG")
+	l.send("INCR " + key)
+	l.wantCut()
+	wait(t, "the request goes astray", caught)
+	if got := server.Do(t, "GET", key); got != nil {
+		t.Fatalf("the counter is %v, want that the command has not been carried out", got)
+	}
+	other.send("INCR " + key) // only one request, and on one connection
+	other.wantAnswer(":1")
+	deliver()
+	if got := server.Do(t, "GET", key); got != "2" {
+		t.Fatalf("the counter is %v, want that the command has been carried out now", got)
+	}
+}

@@ -143,6 +143,7 @@ func TestTakeover(t *testing.T) {
 
 // A process that ends in order leaves nothing to be taken over.
 func TestCleanExit(t *testing.T) {
+	t.Parallel()
 	server := redistest.Shared(t)
 	cfg := fleet.Config{Prefix: redistest.Prefix(t)}
 	params := holderParams{server.Addr, cfg.Prefix}
@@ -162,6 +163,7 @@ func TestCleanExit(t *testing.T) {
 // A holder who cannot be seen to be alive keeps its lock, and so does one who can, while
 // those who wait probe.
 func TestNoTakeover(t *testing.T) {
+	t.Parallel()
 	server := redistest.Shared(t)
 	cfg := fleet.Config{Prefix: redistest.Prefix(t)}
 	m, other := join(t, server.Client(t), cfg), join(t, server.Client(t), cfg)
@@ -201,6 +203,7 @@ func TestNoTakeover(t *testing.T) {
 // A holder whose connection breaks just when somebody looks for it, and is back at once,
 // keeps its lock.
 func TestHolderComesBack(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	cfg := fleet.Config{Prefix: redistest.Prefix(t)}
 	commands := faultproxy.New(t, server.Addr)

@@ -34,4 +34,27 @@ func SetRefusedBackoff(d time.Duration) { refusedBackoff = d }
 
 // DeadToken returns a token of a process that is dead, and could have been seen to be
 // alive.
-func DeadToken() string { return newProcess() + string(visible) + newProcess() }
+func DeadToken() string { return DeadTokenOf(0) }
+
+// DeadTokenOf is DeadToken of a process that is waited for as long as trip calls for.
+func DeadTokenOf(trip time.Duration) string {
+	return newProcess() + string(visible) + string('0'+patienceFor(trip)) + newProcess()[:nonceSize]
+}
+
+// TrackingOf reports whether the server at addr tells of changed locks.
+func (m *Member) TrackingOf(addr string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.trackers[addr]
+	return t != nil && t.up
+}
+
+// ServerOf returns the address of the server that a lock is taken to be on.
+func (m *Member) ServerOf(lock string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.subjects[lock]; s != nil {
+		return s.at.addr
+	}
+	return ""
+}

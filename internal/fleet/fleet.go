@@ -25,6 +25,11 @@
 // those who wait for its locks remove them. See alive.go. A process that is alive
 // but does not run, or that is cut off, keeps its locks until they expire.
 //
+// # Clusters
+//
+// Each server is looked after by itself, see server.go: one that does not answer delays
+// what concerns its own locks.
+//
 // None of this has to be right for a value to be right: a lock only keeps a fleet
 // from working twice. What may be stored is decided by the server, by token.
 package fleet
@@ -33,6 +38,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dogpile-go/dogpile/internal/redisio"
@@ -53,11 +59,11 @@ type Config struct {
 
 	// Refresh renews leases for another TTL. It returns for each nil, [ErrGone]
 	// if the lock is not held under that token any more, or what kept it from
-	// knowing. Nil stands for a script.
+	// knowing. The leases are of one server of a cluster. Nil stands for a script.
 	Refresh func(ctx context.Context, leases []*Lease) []error
 
-	// Release frees locks that are held under their leases' tokens. Nil stands
-	// for a script.
+	// Release frees locks that are held under their leases' tokens, likewise. Nil
+	// stands for a script.
 	Release func(ctx context.Context, leases []*Lease) error
 
 	// Closed is what Wait returns after Close.
@@ -72,27 +78,24 @@ type Config struct {
 type Member struct {
 	Config
 	process string // names this member in tokens and channels
+	joined  time.Time
+	mapped  atomic.Bool // it is known which server of a cluster has which lock
 
 	closing chan struct{}   // closed by Close
 	life    context.Context // ends with Close, so that nothing is tried again
 	end     context.CancelFunc
 	running sync.WaitGroup
-	looks   chan struct{} // something is to be looked at
 	probes  chan struct{} // somebody waits for another process, or may have died
-	renews  chan struct{} // there are leases
 	settled chan struct{} // closed when it is known whether tracking works
 
-	mu        sync.Mutex // guards everything below, and what says so elsewhere
-	closed    bool
-	subjects  map[string]*subject // locks that somebody waits for or holds
-	peak      int                 // the most subjects since the map was made
-	held      int                 // leases in subjects
-	changed   []*subject          // those to be looked at
-	lingering []linger            // those that are kept for a moment, the oldest first
-	hurry     bool                // watch is to go through all subjects now
-	trackers  map[string]*tracker // by the server's address
-	expected  int                 // trackers that have not settled yet
-	probing   probing
+	mu       sync.Mutex // guards everything below, and what says so elsewhere
+	closed   bool
+	subjects map[string]*subject // locks that somebody waits for or holds
+	peak     int                 // the most subjects since the map was made
+	servers  map[string]*server  // by their addresses
+	trackers map[string]*tracker // likewise
+	expected int                 // trackers that have not settled yet
+	probing  probing
 }
 
 // Join makes this process a member. It does not wait for the server, which may be
@@ -101,12 +104,12 @@ func Join(cfg Config) *Member {
 	m := &Member{
 		Config:   cfg,
 		process:  newProcess(),
+		joined:   time.Now(),
 		closing:  make(chan struct{}),
-		looks:    make(chan struct{}, 1),
 		probes:   make(chan struct{}, 1),
-		renews:   make(chan struct{}, 1),
 		settled:  make(chan struct{}),
 		subjects: make(map[string]*subject),
+		servers:  make(map[string]*server),
 		trackers: make(map[string]*tracker),
 	}
 	m.life, m.end = context.WithCancel(context.Background())
@@ -116,25 +119,24 @@ func Join(cfg Config) *Member {
 	if m.Release == nil {
 		m.Release = m.release
 	}
-	m.running.Go(m.watch)
 	m.running.Go(m.probe)
-	m.running.Go(m.renew)
 	m.running.Go(m.track)
 	return m
 }
 
-// patience is how long Settle waits at most.
+// patience is how long Settle waits at most, and Release for an answer.
 const patience = time.Second
 
 // Settle waits until it is known whether locks of this process can be taken over
-// when it dies, so that the first of them says so. It waits a second at most.
+// when it dies, so that the first of them says so. It waits for a second after Join at
+// most: one server of a cluster that does not answer must not hold up every call.
 func (m *Member) Settle(ctx context.Context) {
 	select {
 	case <-m.settled:
 		return
 	default:
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(time.Until(m.joined.Add(patience)))
 	defer timer.Stop()
 	select {
 	case <-m.settled:
@@ -186,7 +188,9 @@ func (m *Member) Close() {
 	if len(mine) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		_ = m.Release(ctx, mine) // what is left of them expires
+		m.byServer(mine, func(leases []*Lease) {
+			_ = m.Release(ctx, leases) // what is left of them expires
+		})
 	}
 	m.running.Wait()
 }

@@ -200,6 +200,13 @@ func clientOf(t testing.TB, opt *redis.Options) *redis.Client {
 	return client
 }
 
+// clusterClientOf is clientOf for a cluster.
+func clusterClientOf(t testing.TB, opt *redis.ClusterOptions) *redis.ClusterClient {
+	client := redis.NewClusterClient(opt)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
 // detour is a server whose tracking connections lead through a proxy.
 type detour struct {
 	*faultproxy.Proxy

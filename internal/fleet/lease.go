@@ -38,7 +38,10 @@ type Lease struct {
 	echoes  int // of the lock key, this lease's own doing, still to be told of
 	expires time.Time
 	keep    time.Time // until when it is given back again and again: it may yet be granted
-	renewAt time.Time
+	until   time.Time // when it is not given back any more, whatever the server does
+	stray   bool      // something that was sent for it may still be on its way
+	returns int       // how often the server has answered since keep
+	renewAt time.Time // when it is renewed next, or given back
 }
 
 // Ask registers an attempt at the lock of key, whose name is lock. It is called
@@ -55,10 +58,7 @@ func (m *Member) AskToWrite(ctx context.Context, key, lock string) *Lease {
 }
 
 func (m *Member) ask(ctx context.Context, key, lock string, writer bool) *Lease {
-	node := ""
-	if m.Client.Cluster() {
-		node = m.Client.NodeOf(ctx, lock)
-	}
+	node := m.nodeOf(ctx, lock)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -71,7 +71,7 @@ func (m *Member) ask(ctx context.Context, key, lock string, writer bool) *Lease 
 	}
 	s := m.of(lock, node)
 	s.leases = append(s.leases, l)
-	m.held++
+	s.at.held++
 	return l
 }
 
@@ -92,7 +92,7 @@ func (l *Lease) Granted() bool {
 	case l.changes > 1:
 		m.mark(m.subjects[l.lock])
 	}
-	alarm(m.renews)
+	alarm(m.subjects[l.lock].at.renews)
 	return true
 }
 
@@ -103,28 +103,43 @@ func (l *Lease) Refused(token string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.subjects[l.lock]
-	if token != "" && s != nil && l.state == asked && l.changes == 0 && m.isTracking() {
+	if token != "" && s != nil && l.state == asked && l.changes == 0 && s.at.isTracking() {
 		if s.token = token; !s.lingers {
+			v := s.at
 			s.lingers = true
-			m.hurry = m.hurry || len(m.lingering) == 0
-			m.lingering = append(m.lingering, linger{s, time.Now()})
-			alarm(m.looks)
+			v.hurry = v.hurry || len(v.lingering) == 0
+			v.lingering = append(v.lingering, linger{s, time.Now()})
+			alarm(v.looks)
 		}
 	}
 	m.drop(l)
 }
 
 // Abandon tells that it is not known what the server has done. The lock is given
-// back as soon as the server answers.
+// back as soon as the server answers, if it does so within three TTLs.
 func (l *Lease) Abandon() {
 	m := l.member
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l.state != ended {
-		l.state = returning
-		l.keep = time.Now().Add(2 * m.Client.Answers())
-		alarm(m.renews)
+		now := time.Now()
+		l.giveUp(now)
+		l.stray = true
+		l.keep = now.Add(2 * m.Client.Answers())
+		if atLeast := l.keep.Add(m.TTL); l.until.Before(atLeast) {
+			l.until = atLeast
+		}
 	}
+}
+
+// giveUp has the lease given back in the background. Member.mu is held.
+func (l *Lease) giveUp(now time.Time) {
+	m := l.member
+	l.stray = !now.Before(l.expires)
+	l.state = returning
+	l.renewAt = now
+	l.until = l.expires.Add(2 * m.TTL)
+	alarm(m.subjects[l.lock].at.renews)
 }
 
 // End begins what ends the lease, such as storing under it, and reports whether it
@@ -176,7 +191,7 @@ func (l *Lease) Token() string { return l.token }
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
 // Release gives the lease back. It returns nil also if the server does not answer:
-// it is asked again in the background until the lease has expired.
+// it is asked again in the background, for two TTLs after the lease has expired.
 func (l *Lease) Release(ctx context.Context) error {
 	if !l.End() {
 		return nil
@@ -187,8 +202,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		l.member.mu.Lock()
 		defer l.member.mu.Unlock()
 		if l.state == ending {
-			l.state = returning
-			alarm(l.member.renews)
+			l.giveUp(time.Now())
 		}
 		return nil
 	}
@@ -199,7 +213,7 @@ func (l *Lease) Release(ctx context.Context) error {
 // echo tells that a command of this lease is about to change the lock, which this
 // process will be told of like everybody else. Member.mu is held.
 func (l *Lease) echo() {
-	if l.member.isTracking() {
+	if l.member.subjects[l.lock].at.isTracking() {
 		l.echoes++
 	}
 }
@@ -218,7 +232,8 @@ func (l *Lease) noticed() bool {
 		return false
 	case l.state == returning:
 		// It may have been granted only now.
-		alarm(l.member.renews)
+		l.renewAt = time.Time{}
+		alarm(l.member.subjects[l.lock].at.renews)
 		return false
 	}
 	return l.state == held
@@ -245,7 +260,7 @@ func (m *Member) drop(l *Lease) {
 	for i, other := range s.leases {
 		if other == l {
 			s.leases = append(s.leases[:i], s.leases[i+1:]...)
-			m.held--
+			s.at.held--
 			break
 		}
 	}

@@ -240,8 +240,11 @@ func TestEnded(t *testing.T) {
 
 // An attempt that was given up leaves no lock.
 func TestAbandon(t *testing.T) {
+	t.Parallel()
 	server := redistest.Shared(t)
-	m := join(t, server.Client(t), fleet.Config{Prefix: redistest.Prefix(t)})
+	opt := server.Options()
+	opt.ReadTimeout = 200 * time.Millisecond // what may still come is waited for twice as long
+	m := join(t, clientOf(t, opt), fleet.Config{Prefix: redistest.Prefix(t)})
 	lock := m.Prefix + "{k}"
 	l := m.Ask(t.Context(), "k", lock)
 	server.Do(t, "SET", lock, l.Token(), "PX", "60000")

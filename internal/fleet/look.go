@@ -27,31 +27,34 @@ type glance struct {
 
 // watch looks at locks that have changed, and, without tracking, again and again
 // at all that are waited for.
-func (m *Member) watch() {
+func (v *server) watch() {
+	m := v.member
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var next time.Time // when to go through all of them
 	for {
-		if now := time.Now(); m.hurried() || !now.Before(next) {
+		if now := time.Now(); v.hurried() || !now.Before(next) {
 			next = time.Time{}
-			if again := m.due(); again > 0 {
+			if again := v.due(); again > 0 {
 				next = now.Add(again)
 				timer.Reset(again)
 			}
 		}
 		for {
-			glances := m.takeChanged()
+			glances := v.takeChanged()
 			if len(glances) == 0 {
 				break
 			}
-			m.look(glances)
+			v.look(glances)
 			if m.life.Err() != nil {
 				return
 			}
 		}
 		select {
-		case <-m.looks:
+		case <-v.looks:
 		case <-timer.C:
+		case <-v.quit:
+			return
 		case <-m.closing:
 			return
 		}
@@ -60,24 +63,25 @@ func (m *Member) watch() {
 
 // hurried reports whether there is a reason to go through all of them before it is
 // time.
-func (m *Member) hurried() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	hurry := m.hurry
-	m.hurry = false
+func (v *server) hurried() bool {
+	v.member.mu.Lock()
+	defer v.member.mu.Unlock()
+	hurry := v.hurry
+	v.hurry = false
 	return hurry
 }
 
 // due marks what has to be looked at without having been told to, and returns when
 // to ask again, or 0.
-func (m *Member) due() time.Duration {
+func (v *server) due() time.Duration {
+	m := v.member
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	again := m.endLingering(now)
-	tracking := m.isTracking()
+	again := v.endLingering(now)
+	tracking := v.isTracking()
 	waited := 0
-	for _, s := range m.subjects {
+	for _, s := range v.subjects {
 		if len(s.waiters) == 0 {
 			continue
 		}
@@ -112,12 +116,16 @@ func (m *Member) due() time.Duration {
 	return firstPoll + time.Duration(waited)*time.Microsecond
 }
 
-func (m *Member) takeChanged() []glance {
+func (v *server) takeChanged() []glance {
+	m := v.member
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := min(len(m.changed), lookSize)
+	n := min(len(v.changed), lookSize)
 	glances := make([]glance, 0, n)
-	for _, s := range m.changed[:n] {
+	for _, s := range v.changed[:n] {
+		if s.at != v {
+			continue
+		}
 		s.marked = false
 		if m.subjects[s.lock] != s {
 			continue
@@ -132,14 +140,15 @@ func (m *Member) takeChanged() []glance {
 			glances = append(glances, g)
 		}
 	}
-	if m.changed = m.changed[n:]; len(m.changed) == 0 {
-		m.changed = nil
+	if v.changed = v.changed[n:]; len(v.changed) == 0 {
+		v.changed = nil
 	}
 	return glances
 }
 
 // look asks the server whose the locks are, and tells those whom it concerns.
-func (m *Member) look(glances []glance) {
+func (v *server) look(glances []glance) {
+	m := v.member
 	ctx, cancel := context.WithTimeout(m.life, m.Client.Longest())
 	defer cancel()
 	m.freeEternal(ctx, glances)

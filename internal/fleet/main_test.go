@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"flag"
 	"testing"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 const refusedBackoff = 200 * time.Millisecond
 
 func TestMain(m *testing.M) {
+	// Most tests wait nearly all of the time. A -parallel on the command line is read
+	// later.
+	_ = flag.Set("test.parallel", "6")
 	fleet.SetRefusedBackoff(refusedBackoff)
 	fleettest.Roles(map[string]fleettest.Role{"holder": holder})
 	goleak.VerifyTestMain(redistest.WithShared(m))

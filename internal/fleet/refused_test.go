@@ -114,9 +114,10 @@ func TestPolling(t *testing.T) {
 			}
 			// It tries again, but not without rest.
 			tries, began := connections.Load(), time.Now()
-			eventually(t, "it has tried twice more", func() bool { return connections.Load() > tries+1 })
-			if took := time.Since(began); took < refusedBackoff/2 {
-				t.Errorf("it has tried twice within %v, want %v in between", took, refusedBackoff)
+			// A command may need a connection as well, so some are let go.
+			eventually(t, "it has tried some times more", func() bool { return connections.Load() > tries+5 })
+			if took := time.Since(began); took < refusedBackoff {
+				t.Errorf("it has made 6 connections within %v, want %v between two attempts", took, refusedBackoff)
 			}
 			if n := told.n.Load(); n != 1 {
 				t.Errorf("the user was told %d times, want once, however often it is tried", n)
@@ -127,6 +128,7 @@ func TestPolling(t *testing.T) {
 
 // A server that tells again, as when the user's rights were mended, is listened to.
 func TestTrackingIsAllowedLater(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	server.Do(t, "ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
 	m := attend(t, clientOf(t, userOf(server, "limited")), fleet.Config{Prefix: redistest.Prefix(t)})

@@ -24,29 +24,35 @@ end
 return 0`)
 )
 
+// backAgain is the longest time between two attempts at giving a lease back.
+const backAgain = 500 * time.Millisecond
+
 // batchSize is how many scripts are sent at once.
 const batchSize = 500
 
 // renew renews the leases of this process every third of their TTL, and gives back
 // those that could not be given back before.
-func (m *Member) renew() {
+func (v *server) renew() {
+	m := v.member
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		select {
-		case <-m.renews:
+		case <-v.renews:
 		case <-timer.C:
+		case <-v.quit:
+			return
 		case <-m.closing:
 			return
 		}
-		due, back, wait := m.dueLeases()
+		due, back, wait := v.dueLeases()
 		for len(due) > 0 {
 			n := min(len(due), batchSize)
-			m.renewSome(due[:n])
+			v.renewSome(due[:n])
 			due = due[n:]
 		}
 		if len(back) > 0 {
-			m.giveBack(back)
+			v.giveBack(back)
 		}
 		if wait > 0 {
 			timer.Reset(wait)
@@ -55,42 +61,51 @@ func (m *Member) renew() {
 }
 
 // dueLeases returns what is to be renewed and what is to be given back now, and
-// when to ask again: 0 if there is no lease. Leases that have expired are lost.
-func (m *Member) dueLeases() (due, back []*Lease, wait time.Duration) {
+// when to ask again: 0 if there is no lease. Leases that have expired are lost, and
+// given back: the server may have executed something late, and count from then.
+func (v *server) dueLeases() (due, back []*Lease, wait time.Duration) {
+	m := v.member
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.held == 0 {
+	if v.held == 0 {
 		return nil, nil, 0
 	}
 	now := time.Now()
 	wait = m.TTL
-	var expired []*Lease
-	for _, s := range m.subjects {
+	var over []*Lease
+	for _, s := range v.subjects {
 		for _, l := range s.leases {
+			if l.state == held && !now.Before(l.expires) {
+				close(l.lost)
+				l.giveUp(now)
+			}
 			switch {
-			case l.state == returning && now.Before(l.expires):
+			case l.state == returning && !now.Before(l.until):
+				over = append(over, l)
+			case l.state == returning && !now.Before(l.renewAt):
+				again := min(m.TTL/10, backAgain)
+				l.renewAt = now.Add(again)
 				back = append(back, l)
-				wait = min(wait, m.TTL/10)
-			case l.state == returning || l.state == held && !now.Before(l.expires):
-				expired = append(expired, l)
+				wait = min(wait, again)
 			case l.state == held && !now.Before(l.renewAt):
 				// If it does not succeed it is tried again soon.
 				l.renewAt = now.Add(m.TTL / 10)
 				l.echo()
 				due = append(due, l)
 				wait = min(wait, m.TTL/10)
-			case l.state == held:
+			case l.state == held || l.state == returning:
 				wait = min(wait, l.renewAt.Sub(now))
 			}
 		}
 	}
-	for _, l := range expired {
-		m.lose(l)
+	for _, l := range over {
+		m.drop(l)
 	}
 	return due, back, max(wait, time.Millisecond)
 }
 
-func (m *Member) renewSome(leases []*Lease) {
+func (v *server) renewSome(leases []*Lease) {
+	m := v.member
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(m.life, max(m.TTL/3, time.Millisecond))
 	defer cancel()
@@ -113,20 +128,28 @@ func (m *Member) renewSome(leases []*Lease) {
 			l.echoes = 0
 		}
 	}
-	alarm(m.renews)
+	alarm(v.renews)
 }
 
-func (m *Member) giveBack(leases []*Lease) {
-	ctx, cancel := context.WithTimeout(m.life, max(m.TTL/3, time.Millisecond))
+// giveBack frees what may be held under the tokens of leases that are over. A lease is
+// dropped when the server has answered twice since the client had given up what was sent
+// for it: a server that did not run for a while executes what has piled up meanwhile in
+// any order, and answers when it is through.
+func (v *server) giveBack(leases []*Lease) {
+	m := v.member
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(m.life, max(min(m.TTL/3, patience), time.Millisecond))
 	defer cancel()
 	if m.Release(ctx, leases) != nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
 	for _, l := range leases {
-		if now.After(l.keep) {
+		if began.Before(l.keep) {
+			continue
+		}
+		if l.returns++; l.returns == 2 || !l.stray {
 			m.drop(l)
 		}
 	}

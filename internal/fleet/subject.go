@@ -9,12 +9,13 @@ import (
 // by Member.mu.
 type subject struct {
 	lock    string
-	node    string // the server that has it
+	at      *server // the server that has it
+	place   int     // in server.subjects
 	waiters map[*waiter]struct{}
 	leases  []*Lease // asked for or held
 
 	token  string    // whose it was when it was last looked at; "" if that is not known
-	marked bool      // it stands in Member.changed
+	marked bool      // it stands in server.changed
 	since  time.Time // when it was last looked at, or changed
 	delay  time.Duration
 	fails  int // looks that failed, in a row
@@ -22,8 +23,9 @@ type subject struct {
 	asked time.Time // when it was last asked whether the lock ever expires
 
 	askedFor string // the token whose holder was asked for last
+	doomed   string // the token whose holder was found dead once
 
-	lingers bool // it stands in Member.lingering
+	lingers bool // it stands in server.lingering
 }
 
 // linger is a subject that is kept for a moment, because whoever was refused its
@@ -50,12 +52,14 @@ func (w *waiter) wake(err error) {
 	}
 }
 
-// of returns the subject of lock, which it makes if need be. m.mu is held.
+// of returns the subject of lock, which it makes if need be. m.mu is held, and m is not
+// closed.
 func (m *Member) of(lock, node string) *subject {
 	s := m.subjects[lock]
 	if s == nil {
-		s = &subject{lock: lock, node: node, since: time.Now()}
+		s = &subject{lock: lock, since: time.Now()}
 		m.subjects[lock] = s
+		m.server(node).add(s)
 		m.peak = max(m.peak, len(m.subjects))
 	}
 	return s
@@ -68,26 +72,27 @@ func (m *Member) tidy(s *subject) {
 		return
 	}
 	delete(m.subjects, s.lock)
-	if len(m.subjects) == 0 && m.peak > 1024 {
+	s.at.remove(s)
+	if len(m.subjects) == 0 && m.peak > roomy {
 		m.subjects, m.peak = make(map[string]*subject), 0
 	}
 }
 
 // endLingering lets go of subjects that nobody came to wait for, and returns when to
-// do so again, or 0. m.mu is held.
-func (m *Member) endLingering(now time.Time) time.Duration {
+// do so again, or 0. Member.mu is held.
+func (v *server) endLingering(now time.Time) time.Duration {
 	n := 0
-	for n < len(m.lingering) && now.Sub(m.lingering[n].since) >= lingerFor {
-		s := m.lingering[n].subject
+	for n < len(v.lingering) && now.Sub(v.lingering[n].since) >= lingerFor {
+		s := v.lingering[n].subject
 		s.lingers = false
 		if len(s.waiters) == 0 {
 			s.token = ""
 		}
-		m.tidy(s)
+		v.member.tidy(s)
 		n++
 	}
-	if m.lingering = m.lingering[n:]; len(m.lingering) == 0 {
-		m.lingering = nil
+	if v.lingering = v.lingering[n:]; len(v.lingering) == 0 {
+		v.lingering = nil
 		return 0
 	}
 	return lingerFor
@@ -97,8 +102,8 @@ func (m *Member) endLingering(now time.Time) time.Duration {
 func (m *Member) mark(s *subject) {
 	if !s.marked {
 		s.marked = true
-		m.changed = append(m.changed, s)
-		alarm(m.looks)
+		s.at.changed = append(s.at.changed, s)
+		alarm(s.at.looks)
 	}
 }
 
@@ -124,7 +129,7 @@ func (m *Member) Wait(ctx context.Context, locks ...string) error {
 		if s.waiters == nil {
 			s.waiters = make(map[*waiter]struct{})
 		}
-		known := s.token != "" && m.isTracking()
+		known := s.token != "" && s.at.isTracking()
 		s.waiters[w] = struct{}{}
 		m.rivalry(s)
 		if !known {
@@ -159,10 +164,8 @@ func (m *Member) Wait(ctx context.Context, locks ...string) error {
 // nodesOf returns the servers that have locks.
 func (m *Member) nodesOf(ctx context.Context, locks []string) []string {
 	nodes := make([]string, len(locks))
-	if m.Client.Cluster() {
-		for i, lock := range locks {
-			nodes[i] = m.Client.NodeOf(ctx, lock)
-		}
+	for i, lock := range locks {
+		nodes[i] = m.nodeOf(ctx, lock)
 	}
 	return nodes
 }
@@ -190,19 +193,14 @@ func (m *Member) onChange(locks []any) {
 	}
 }
 
-// onGap is called when changes may have been missed.
-func (m *Member) onGap() {
+// onGap is called when changes of locks on the server addr may have been missed.
+func (m *Member) onGap(addr string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, s := range m.subjects {
-		for _, l := range s.leases {
-			l.echoes = 0
-			if l.state == asked {
-				l.changes += 2 // whatever the answer says, it may be out of date
-			}
+	for at, v := range m.servers {
+		// Where the others are is not known.
+		if at == addr || at == "" {
+			v.gap()
 		}
-		s.token = ""
-		s.delay = 0
-		m.mark(s)
 	}
 }

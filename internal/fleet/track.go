@@ -14,10 +14,6 @@ import (
 )
 
 const (
-	// beat is how often a connection on which nothing happens is tried. One that
-	// has been silent for two is given up.
-	beat = 2 * time.Second
-
 	// census is how often the servers of a cluster are counted.
 	census = 5 * time.Second
 
@@ -43,13 +39,16 @@ type tracker struct {
 	born   time.Time
 
 	// What became of the last attempt. Only the connecting goroutine uses it.
-	reached bool  // there was a connection, and the server tells of changes
-	refused error // what the server answered to CLIENT TRACKING or SUBSCRIBE
+	reached bool          // there was a connection, and the server tells of changes
+	refused error         // what the server answered to CLIENT TRACKING or SUBSCRIBE
+	trip    time.Duration // the shortest of three round trips: others had to wait for a processor
 
 	// Guarded by Member.mu.
 	settled bool // the first attempt is over
 	up      bool // the server tells of changes
 	visible bool // the server can be asked whether this process is alive
+
+	patience byte // how long others are to wait for this process; see deathChecks
 }
 
 // track keeps a tracker for each server.
@@ -63,6 +62,7 @@ func (m *Member) track() {
 		if !m.Client.Cluster() {
 			return
 		}
+		m.regroup()
 		select {
 		case <-ticker.C:
 		case <-m.closing:
@@ -147,9 +147,13 @@ func newTracker(m *Member, addr string, node *redis.Client) *tracker {
 		}
 		// go-redis goes on with RESP2 if HELLO is refused. The server would take
 		// the next command all the same, and then tell nothing.
+		began := time.Now()
 		err := cn.Do(ctx, "hello", "3").Err()
+		t.trip = time.Since(began)
 		if err == nil {
+			began = time.Now()
 			err = cn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{Bcast: true, Prefixes: []string{m.Prefix}}).Err()
+			t.trip = min(t.trip, time.Since(began))
 		}
 		var answer redis.Error
 		if errors.As(err, &answer) && !redis.IsAuthError(err) {
@@ -245,47 +249,6 @@ func isAnswer(err error) bool {
 	return errors.As(err, &answer) && !errors.Is(err, redis.Nil)
 }
 
-// watchdog closes a connection on which nothing has come for two beats, or that leads
-// to another server than the commands, or whose tracker was stopped. That ends
-// Receive. The server is made to say something only when it has been silent for a
-// beat.
-func (t *tracker) watchdog(ps *redis.PubSub, ended <-chan struct{}) {
-	ticker := time.NewTicker(beat / 2)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ended:
-			return
-		case <-t.quit.Done():
-			_ = ps.Close()
-			return
-		case <-ticker.C:
-		}
-		switch silent := time.Since(t.born) - time.Duration(t.heard.Load()); {
-		case silent >= 2*beat:
-			_ = ps.Close()
-			return
-		case silent >= beat && !t.knock(ps):
-			_ = ps.Close()
-			return
-		}
-	}
-}
-
-// knock has the server send something on the connection, and returns false if it has
-// nobody to send it to: after a failover commands go to the new master at once, while
-// the connection may stay with the old one.
-func (t *tracker) knock(ps *redis.PubSub) bool {
-	ctx, cancel := context.WithTimeout(t.quit, beat/2)
-	defer cancel()
-	heard, err := t.node.Publish(ctx, t.member.aliveChannel(t.member.process), "").Result()
-	if err != nil {
-		_ = ps.Ping(ctx) // for a user who may not publish
-		return true
-	}
-	return heard > 0
-}
-
 // HandlePushNotification is called with the names of keys that have changed, on
 // the goroutine that receives.
 func (t *tracker) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, notification []any) error {
@@ -296,7 +259,7 @@ func (t *tracker) HandlePushNotification(_ context.Context, _ push.NotificationH
 	if keys, ok := notification[1].([]any); ok {
 		t.member.onChange(keys)
 	} else {
-		t.member.onGap() // everything was flushed
+		t.member.onGap(t.addr) // everything was flushed
 	}
 	return nil
 }
@@ -307,15 +270,17 @@ func (t *tracker) risen() {
 	m := t.member
 	ctx, cancel := context.WithTimeout(t.quit, patience)
 	defer cancel()
+	began := time.Now()
 	visible := t.isVisible(ctx)
+	t.trip = min(t.trip, time.Since(began))
 	m.mu.Lock()
-	t.up, t.visible = true, visible
+	t.up, t.visible, t.patience = true, visible, patienceFor(t.trip)
 	t.settle()
 	m.probing.known = 0
 	m.mu.Unlock()
-	m.onGap()
+	m.onGap(t.addr)
 	if visible {
-		m.tell(ctx, joined)
+		m.tell(ctx, t, joined)
 	}
 }
 
@@ -332,8 +297,12 @@ func (t *tracker) down() {
 	defer m.mu.Unlock()
 	t.up, t.visible = false, false
 	t.settle()
-	m.hurry = true // from now on locks are polled
-	alarm(m.looks)
+	for addr, v := range m.servers {
+		if addr == t.addr || addr == "" {
+			v.hurry = true // from now on locks are polled
+			alarm(v.looks)
+		}
+	}
 }
 
 // settle counts the first outcome. Member.mu is held.

@@ -16,6 +16,7 @@ import (
 
 // A connection that is cut is made again at once, and what happened meanwhile is seen.
 func TestTrackingIsCut(t *testing.T) {
+	t.Parallel()
 	server := redistest.Shared(t)
 	d := newDetour(t, server, server.Options())
 	m := d.join(t, fleet.Config{Prefix: redistest.Prefix(t)})
@@ -39,6 +40,7 @@ func TestTrackingIsCut(t *testing.T) {
 
 // While there is no connection, locks are polled from the first moment on.
 func TestTrackingDoesNotComeBack(t *testing.T) {
+	t.Parallel()
 	server := redistest.Shared(t)
 	d := newDetour(t, server, server.Options())
 	m := d.join(t, fleet.Config{Prefix: redistest.Prefix(t)})
@@ -234,6 +236,7 @@ func TestPlannedFailover(t *testing.T) {
 
 // On a cluster there is a connection to each server.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.SharedCluster(t)
 	cfg := fleet.Config{Prefix: redistest.Prefix(t)}
 	m, other := join(t, cluster.Client(t), cfg), join(t, cluster.Client(t), cfg)

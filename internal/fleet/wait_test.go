@@ -274,6 +274,7 @@ func TestCrowdCostsFewLooks(t *testing.T) {
 
 // Whoever was refused a lock and told whose it is has no need to ask again.
 func TestWaitAfterRefusalSendsNothing(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	m := join(t, server.Client(t), fleet.Config{Prefix: redistest.Prefix(t)})
 	lock := m.Prefix + "{k}"
@@ -298,6 +299,7 @@ func TestWaitAfterRefusalSendsNothing(t *testing.T) {
 
 // What happens to a lock between the question for it and the answer is not missed.
 func TestChangeBetweenAskAndRefused(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	d := newDetour(t, server, server.Options())
 	m := d.join(t, fleet.Config{Prefix: redistest.Prefix(t)})

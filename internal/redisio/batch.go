@@ -50,6 +50,9 @@ func (c *Client) Batch() *Batch { return &Batch{client: c} }
 // Len returns the number of commands in the batch.
 func (b *Batch) Len() int { return len(b.calls) }
 
+// From returns the commands that were added when there were n already.
+func (b *Batch) From(n int) []*Call { return b.calls[n:] }
+
 // Do adds a command: its name, its arguments.
 func (b *Batch) Do(args ...any) *Call {
 	call := &Call{args: args}
@@ -179,6 +182,13 @@ func (c *Call) Value() (any, error) {
 		return nil, nil
 	}
 	return value, err
+}
+
+// Moving reports whether the command was refused because its keys are on their way from
+// one server of a cluster to another: some are here and some are there.
+func (c *Call) Moving() bool {
+	err := c.cmd.Err()
+	return err != nil && strings.HasPrefix(err.Error(), "TRYAGAIN")
 }
 
 func isNoScript(err error) bool {
