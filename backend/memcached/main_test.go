@@ -1,0 +1,15 @@
+package memcached_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/dogpile-go/dogpile/internal/fleettest"
+	"github.com/dogpile-go/dogpile/internal/memcachedtest"
+)
+
+func TestMain(m *testing.M) {
+	fleettest.Roles(map[string]fleettest.Role{"herd": herd})
+	goleak.VerifyTestMain(memcachedtest.WithShared(m))
+}

@@ -1,0 +1,313 @@
+// Package memcached keeps entries in memcached, for a whole fleet of processes: on one
+// server, or spread over several.
+//
+//	b := memcached.New(memcached.Config{Servers: []string{"10.0.0.1:11211", "10.0.0.2:11211"}, Prefix: "app"})
+//	b, err := backend.Open("memcached://10.0.0.1:11211,10.0.0.2:11211?prefix=app")
+//
+// It needs CAS, which memcached has unless it was started with -C, and is tested with
+// memcached 1.6. Processes connect to the servers themselves: a proxy in between that
+// spreads keys by itself takes apart what belongs together. Close, or the region that
+// uses it, has to be called when it is not needed any more.
+//
+// # What is stored
+//
+// Under the prefix "app", of a key whose region and name have the SHA-256 digest d:
+//
+//	app:v:d       a value with a TTL, or a stub that stands for none
+//	app:l:d       the lease of that value, with a TTL
+//	app:p:d:…     the parts of a value in several, if Config.Chunked is set
+//	app:s:d       the stamps of a region or tag, for ever
+//
+// So nothing of a key goes over the wire, any key works, and no two collide.
+//
+// # Round trips
+//
+// A hit takes one: the value and the stamps of its region in one "gets" to the server
+// that has them, or, if they are on two servers, in one to each at the same time. A
+// value that was stored in parts takes a second one. memcached runs no scripts, so what
+// changes several items takes a few: Acquire three, Set of a value under its lease
+// three, one without four, Delete three, Renew two. The keys of a batch are worked on
+// side by side, each with requests of its own, because the library has no batches but
+// reads.
+//
+// Nobody tells when a lease ends. Those who wait in a process ask, all together, at
+// intervals that grow from 5 to 50 ms; what the process itself does they learn at once.
+//
+// # Why no invalidation is lost
+//
+// Whatever is sent may arrive late, after its connection was given up. Values are
+// therefore stored by "cas" only: the server refuses it if the item is not the very one
+// that was read before. A publication first reads the value's item V and then, in the
+// same request, the lease's item L. L has the token of the publisher's own lease, or it
+// is refused. Delete first removes L and then V. If the publication found L, then its
+// read of V came before the removal of L, and that before the removal of V. So the cas
+// comes before the removal of V, which then takes the new value away, or it comes later
+// and is refused, as the item that was read is gone. Where there is no V, a stub is
+// stored first; it reads like a miss.
+//
+// A Set without a lease takes L over with a token of its own and does the same. If it
+// loses L meanwhile, to a Delete or another Set, it is over: its value counts as stored
+// and replaced. To be sure of that it removes V if it cannot know who was first, so of
+// two Sets at one moment it may be that neither value stays.
+//
+// CAS ids begin anew when a server is restarted; tokens tell, since they are gone then.
+// What remains is a cas that was held up between that read and a restart, is sent over a
+// new connection, and meets an item that has by chance got the same id again.
+//
+// # Several servers
+//
+// Each key is on the server that its digest chooses; one more server takes over its
+// share of keys and leaves the others where they are. All processes must be given the
+// same servers, with the same names. A server that is down is not replaced: calls for
+// its keys fail at once until it is back, so for a region they are misses. A region
+// whose stamps were there has no hits until then.
+//
+// A server that evicts may evict any item: a value that is gone is a miss, a lease that
+// is gone refuses the publication under it, and a stamp that is gone makes the values
+// that carry it dead.
+//
+// # Times
+//
+// memcached counts in seconds. A TTL is rounded up and one second added, so that an
+// entry lives as long as it should and two seconds more at most. One of more than 30
+// days is sent as a point in time, for which the clocks of client and server have to
+// agree. Nothing lives beyond January 2038, save what has no TTL.
+//
+// # URLs
+//
+//	memcached://host[:11211],host,…[?options]
+//
+// memcacheds is the same over TLS. Options, each once: prefix, lease_ttl, timeout,
+// pool_size, max_value_size, chunked=true, compress=true, and with TLS tls_ca (a PEM
+// file), tls_server_name, tls_insecure=true. Times are written as in 500ms.
+package memcached
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/memcachedio"
+)
+
+var _ backend.Backend = (*Backend)(nil)
+
+// ErrConfig is wrapped by the error of a Backend that cannot work as it was
+// configured.
+var ErrConfig = errors.New("memcached: the configuration is not usable")
+
+// ErrTooLarge is wrapped by the Err of an item whose value is larger than can be
+// stored. It was not sent: the server would have removed the old value.
+var ErrTooLarge = errors.New("memcached: the value is too large")
+
+// The errors of a server that cannot be used.
+var (
+	// ErrDown says that a server cannot be reached, or does not answer.
+	ErrDown = memcachedio.ErrDown
+
+	// ErrNoCAS says that a server was started without compare-and-swap.
+	ErrNoCAS = memcachedio.ErrNoCAS
+)
+
+// The defaults of Config.
+const (
+	DefaultPrefix       = memcachedio.DefaultPrefix
+	DefaultTimeout      = memcachedio.DefaultTimeout
+	DefaultPoolSize     = memcachedio.DefaultPoolSize
+	DefaultMaxValueSize = 1<<20 - 1<<10
+	DefaultLeaseTTL     = 10 * time.Second
+)
+
+// Config says how a Backend works. All but Servers may be zero.
+type Config struct {
+	// Servers are the servers: "host:port", "host" with the port 11211, or the path of
+	// a Unix socket. Names are looked up whenever a connection is made. Which server
+	// has a key depends on these texts, not on their order, so all processes must have
+	// the same ones. There must be one.
+	Servers []string
+
+	// Prefix is what all keys begin with, followed by a colon, so that several
+	// applications can share a server. It has 128 bytes at most and neither spaces nor
+	// control characters. Defaults to "dogpile".
+	Prefix string
+
+	// LeaseTTL is how long the lease of a process lasts that does not renew it, in
+	// whole seconds, rounded up. Leases are renewed every third of it while the creator
+	// runs, so it does not limit creators; it is how long others wait for a process that
+	// has died. Two seconds at least. Defaults to 10 seconds.
+	LeaseTTL time.Duration
+
+	// Timeout is how long a connection may take to be made, and the server to answer.
+	// Defaults to 500 milliseconds.
+	Timeout time.Duration
+
+	// PoolSize is how many requests to each server may be under way at once; others
+	// wait. As many connections are kept for reads, and for writes. From 1 to 10000.
+	// Defaults to 64.
+	PoolSize int
+
+	// TLS, if it is not nil, is used for all connections.
+	TLS *tls.Config
+
+	// MaxValueSize is how many bytes of a value the server takes in one item. It has
+	// to be smaller than its limit, which is set with -I, by some hundred bytes for the
+	// key and what the server adds. A larger value is not stored, and its item has an
+	// Err that wraps [ErrTooLarge]. At least 1024. Defaults to 1 MiB minus 1 KiB.
+	MaxValueSize int
+
+	// Chunked stores a larger value in parts, up to 64 of MaxValueSize, and 64 MiB in
+	// all. Every process can read them, whatever its own Config says.
+	Chunked bool
+
+	// Compress compresses values of a kilobyte and more with DEFLATE, if that makes
+	// them smaller. Every process can read them, whatever its own Config says.
+	Compress bool
+}
+
+// Backend is a backend.Backend of bytes. Open it with [New] or with a URL. All methods
+// are safe for concurrent use.
+type Backend struct {
+	broken error // what is wrong with the configuration
+	cfg    Config
+	client *memcachedio.Client
+	leases *memcachedio.Leases
+	last   atomic.Pointer[stampName]
+	closed atomic.Bool
+}
+
+// New returns a Backend. It does not wait for the servers, which may be down: the
+// backend works as soon as they do.
+//
+// A Config that cannot work makes a Backend whose every call returns an error that
+// wraps [ErrConfig] and says what is wrong; Err returns it, and a region refuses such a
+// backend when it is configured.
+func New(cfg Config) *Backend {
+	if cfg.LeaseTTL == 0 {
+		cfg.LeaseTTL = DefaultLeaseTTL
+	}
+	if cfg.MaxValueSize == 0 {
+		cfg.MaxValueSize = DefaultMaxValueSize
+	}
+	client, err := memcachedio.New(memcachedio.Config{
+		Servers:  cfg.Servers,
+		Prefix:   cfg.Prefix,
+		Timeout:  cfg.Timeout,
+		PoolSize: cfg.PoolSize,
+		TLS:      cfg.TLS,
+		Closed:   backend.ErrClosed,
+	})
+	switch {
+	case err != nil:
+	case cfg.LeaseTTL < memcachedio.ShortestTTL:
+		err = fmt.Errorf("LeaseTTL is %v; 2 seconds are the least, because memcached counts in seconds", cfg.LeaseTTL)
+	case cfg.LeaseTTL > longestLease:
+		err = fmt.Errorf("LeaseTTL is %v; a day is the most, and some seconds are sensible", cfg.LeaseTTL)
+	case cfg.MaxValueSize < smallestItem:
+		err = fmt.Errorf("MaxValueSize is %d; %d are the least", cfg.MaxValueSize, smallestItem)
+	case cfg.MaxValueSize > largest:
+		err = fmt.Errorf("MaxValueSize is %d; %d are the most", cfg.MaxValueSize, largest)
+	}
+	if err != nil {
+		return &Backend{broken: fmt.Errorf("%w: %w", ErrConfig, err)}
+	}
+	return &Backend{cfg: cfg, client: client, leases: memcachedio.NewLeases(client, cfg.LeaseTTL)}
+}
+
+const (
+	longestLease = 24 * time.Hour
+	smallestItem = 1 << 10
+)
+
+// Err returns what is wrong with the configuration, or nil.
+func (b *Backend) Err() error { return b.broken }
+
+// usable returns nil if the backend can be used.
+func (b *Backend) usable() error {
+	switch {
+	case b.broken != nil:
+		return b.broken
+	case b.closed.Load():
+		return backend.ErrClosed
+	}
+	return nil
+}
+
+// Ping asks every server whether it can be reached, for those who would rather not
+// start without it. Its errors wrap [ErrDown], [ErrConfig] or [backend.ErrClosed].
+func (b *Backend) Ping(ctx context.Context) error {
+	if err := b.usable(); err != nil {
+		return err
+	}
+	return b.client.Ping(ctx)
+}
+
+// Bytes reports true: entries are kept as bytes.
+func (b *Backend) Bytes() bool { return true }
+
+// Wait is Wait of [backend.Backend].
+func (b *Backend) Wait(ctx context.Context, keys []backend.Key) error {
+	if err := b.usable(); err != nil {
+		return err
+	}
+	return b.leases.Wait(ctx, b.places(keys), memcachedio.Lease)
+}
+
+// Close ends the leases of this process and closes its connections. It waits for the
+// requests that are under way.
+func (b *Backend) Close() error {
+	if b.broken != nil || b.closed.Swap(true) {
+		return nil
+	}
+	b.leases.Close()
+	b.client.Close()
+	return nil
+}
+
+func (b *Backend) place(key backend.Key) memcachedio.Place {
+	return b.client.Place(key.Region, key.Name)
+}
+
+func (b *Backend) places(keys []backend.Key) []memcachedio.Place {
+	places := make([]memcachedio.Place, len(keys))
+	for i, key := range keys {
+		places[i] = b.place(key)
+	}
+	return places
+}
+
+// namesOf returns the names of the stamps of guards. Another kind than that of values
+// keeps them apart.
+func (b *Backend) namesOf(guards []backend.Guard) []memcachedio.Name {
+	if len(guards) == 0 {
+		return nil
+	}
+	names := make([]memcachedio.Name, len(guards))
+	for i, guard := range guards {
+		names[i] = b.nameOf(guard)
+	}
+	return names
+}
+
+// stampName is the name of the stamps of a guard.
+type stampName struct {
+	guard backend.Guard
+	name  memcachedio.Name
+}
+
+// nameOf returns the name of the stamps of a guard. The one of a region that was asked
+// for last is most often the next one too.
+func (b *Backend) nameOf(guard backend.Guard) memcachedio.Name {
+	if last := b.last.Load(); last != nil && last.guard == guard {
+		return last.name
+	}
+	p := b.client.Place(guard.Region, guard.Tag)
+	name := p.Name(memcachedio.Stamp)
+	if guard.Tag == "" {
+		b.last.Store(&stampName{guard, name})
+	}
+	return name
+}

@@ -1,0 +1,14 @@
+package file_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/dogpile-go/dogpile/internal/fleettest"
+)
+
+func TestMain(m *testing.M) {
+	fleettest.Roles(map[string]fleettest.Role{"holder": holder, "turns": turns})
+	goleak.VerifyTestMain(m)
+}
