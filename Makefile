@@ -1,5 +1,5 @@
 # make test    everything that has to pass: formatting, vet, staticcheck, all tests with the race detector
-# make bench   regions in memory and on Redis beside their rivals, as ratios
+# make bench   regions in memory, on Redis and on memcached beside their rivals, as ratios
 # make fuzz    each fuzz target for a while
 # make faults  the tests of faults (those with Fault in their names) in their long form
 #
@@ -17,7 +17,7 @@ BENCH ?= .
 
 # The race detector needs cgo.
 TEST := DOGPILE_TEST_SERVERS=required CGO_ENABLED=1 go test -race
-NEEDS := gcc redis-server
+NEEDS := gcc redis-server memcached
 
 .PHONY: test format vet unit bench fuzz faults
 
@@ -43,7 +43,7 @@ unit:
 # Each round runs every contestant once, so that a noisy minute falls on all of them.
 # To store a million keys takes long, so what does that is left out after two rounds.
 bench:
-	@bash .ci/need redis-server
+	@bash .ci/need redis-server memcached
 	@cd bench && go test -c -o bench.test . && rm -f results.txt && \
 	for i in $$(seq $(BENCHCOUNT)); do \
 		echo "round $$i of $(BENCHCOUNT)"; \

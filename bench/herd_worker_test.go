@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,7 +70,7 @@ func herd(w *fleettest.Worker) error {
 }
 
 func join(params herdParams, create creator) (creator, func() error, error) {
-	for _, f := range fleets {
+	for _, f := range slices.Concat(fleets, elsewhere) {
 		if f.name == params.Who {
 			return f.join(params.Addr, create)
 		}

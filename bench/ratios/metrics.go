@@ -7,7 +7,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 )
 
-// metrics are what the benchmarks on Redis have reported, each value as often as they
+// metrics are what the benchmarks on servers and files have reported, each value as often as they
 // were run. Their units are their own, but for the time.
 type metrics struct {
 	rows   []metric // who and parts in the order in which they ran, without units
@@ -17,7 +17,10 @@ type metrics struct {
 // metric names one: of BenchmarkHerd, region, cold, the unit last-ms.
 type metric struct{ bench, who, part, unit string }
 
-func isRedis(bench string) bool { return bench == "Herd" || strings.HasPrefix(bench, "Redis") }
+// isShared reports whether a benchmark is about what several processes can share.
+func isShared(bench string) bool {
+	return strings.HasPrefix(bench, "Herd") || strings.HasPrefix(bench, "Redis") || strings.HasPrefix(bench, "Memcached")
+}
 
 // add takes a result of a name such as Herd/who=region/cold or RedisTrips/what=hit.
 func (m *metrics) add(bench string, rest [][]byte, result *benchfmt.Result) error {

@@ -9,14 +9,19 @@ import (
 // value decoded.
 const redisRival = "go-redis_GET"
 
+// memcachedRival is the same on memcached: gomemcache, one Get.
+const memcachedRival = "gomemcache_Get"
+
 // ours is how the region is called among the contestants of BenchmarkHerd.
 const ours = "region"
 
 func reportRedis(w io.Writer, m *metrics) {
-	reportRedisHits(w, m)
+	reportServerHits(w, m, "RedisHit", "Redis", redisRival)
 	reportTrips(w, m)
 	reportHerds(w, m)
 	reportRedisGrowth(w, m)
+	reportServerHits(w, m, "MemcachedHit", "memcached", memcachedRival)
+	reportHerdsElsewhere(w, m)
 	reportRedisBudgets(w, m)
 }
 
@@ -29,16 +34,16 @@ func cell(w io.Writer, width, digits int, value float64, ok bool) {
 	fmt.Fprintf(w, "  %*.*f", width, digits, value)
 }
 
-func reportRedisHits(w io.Writer, m *metrics) {
-	const bench = "RedisHit"
+// reportServerHits reports hits on a server, each contestant in turns with rival.
+func reportServerHits(w io.Writer, m *metrics, bench, server, rival string) {
 	who := m.who(bench)
 	if len(who) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nA hit on Redis, by the median of %d runs. × is the time as a multiple of %s's, and the\n",
-		len(m.values[metric{bench, who[0], "serial", "times"}]), redisRival)
+	fmt.Fprintf(w, "\nA hit on %s, by the median of %d runs. × is the time as a multiple of %s's, and the\n",
+		server, len(m.values[metric{bench, who[0], "serial", "times"}]), rival)
 	fmt.Fprintf(w, "throughput of 64 callers as a multiple of its throughput, each taken in turns with it. Its own\n")
-	fmt.Fprintf(w, "line is %s in turns with another %s: how far it is from 1 is the error.\n\n", redisRival, redisRival)
+	fmt.Fprintf(w, "line is %s in turns with another %s: how far it is from 1 is the error.\n\n", rival, rival)
 	wide := width(who)
 	fmt.Fprintf(w, "%-*s  %9s  %6s  %15s  %12s  %6s\n", wide, "who", "serial µs", "×", "64 callers: µs", "throughput ×", "allocs")
 	for _, name := range who {
@@ -124,6 +129,28 @@ func reportHerds(w io.Writer, m *metrics) {
 		cell(w, 8, 0, value, ok)
 		value, ok = m.most(row.of("takeover-ms-max"))
 		cell(w, 6, 0, value, ok)
+		fmt.Fprintln(w)
+	}
+}
+
+func reportHerdsElsewhere(w io.Writer, m *metrics) {
+	const bench = "HerdElsewhere"
+	who := m.who(bench)
+	if len(who) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nThe same herd on memcached and on files, where waiting is polling.\n\n")
+	wide := width(who)
+	fmt.Fprintf(w, "%-*s  %9s  %8s  %6s\n", wide, "who", "creations", "last ms", "most")
+	for _, name := range who {
+		row := metric{bench: bench, who: name, part: "cold"}
+		fmt.Fprintf(w, "%-*s", wide, name)
+		value, ok := m.most(row.of("creations"))
+		cell(w, 9, 0, value, ok)
+		value, ok = m.median(row.of("last-ms"))
+		cell(w, 8, 1, value, ok)
+		value, ok = m.most(row.of("last-ms-max"))
+		cell(w, 6, 1, value, ok)
 		fmt.Fprintln(w)
 	}
 }

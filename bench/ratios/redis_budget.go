@@ -28,11 +28,17 @@ var redisBudgets = [...]redisBudget{
 	{"herd, traffic", metric{"Herd", ours, "cold", "commands/process"}, 8, "commands a process", 1, false},
 	{"herd, while waiting", metric{"Herd", ours, "killed", "waiting-commands/process"}, 3, "commands a process in 2 s", 1, false},
 	{"herd, holder killed", metric{"Herd", ours, "killed", "takeover-ms-max"}, 500, "ms", 0, true},
+	{"memcached hit, GetOrCreate", metric{"MemcachedHit", "region.GetOrCreate", "serial", "times"}, 1.1, "× " + memcachedRival, 2, false},
+	{"memcached hit, Cached(int64)", metric{"MemcachedHit", "region.Cached_int64", "serial", "times"}, 1.1, "× " + memcachedRival, 2, false},
+	{"herd on memcached", metric{"HerdElsewhere", "region_on_memcached", "cold", "creations"}, 1, "creation", 0, true},
+	{"herd on memcached, last caller", metric{"HerdElsewhere", "region_on_memcached", "cold", "last-ms"}, 60, "ms", 1, false},
+	{"herd on files", metric{"HerdElsewhere", "region_on_files", "cold", "creations"}, 1, "creation", 0, true},
+	{"herd on files, last caller", metric{"HerdElsewhere", "region_on_files", "cold", "last-ms"}, 60, "ms", 1, false},
 	{"growth to 1,000,000 keys", metric{"RedisGrowth", "region.GetOrCreate", "1000000", "times"}, 1.1, "× 1,000 keys", 2, false},
 }
 
 func reportRedisBudgets(w io.Writer, m *metrics) {
-	fmt.Fprintf(w, "\nBudgets on Redis: the time, unless it says otherwise, by the median; creations, round trips and the\n")
+	fmt.Fprintf(w, "\nBudgets on servers and files: the time, unless it says otherwise, by the median; creations, round trips and the\n")
 	fmt.Fprintf(w, "takeover by the worst of all runs.\n\n")
 	names := make([]string, len(redisBudgets))
 	for i, b := range redisBudgets {

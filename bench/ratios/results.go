@@ -15,7 +15,7 @@ type results struct {
 	keys   []string // sizes of BenchmarkGrowth, likewise
 	hits   map[hit]*series
 	growth map[growth]*series
-	redis  metrics // of the benchmarks on Redis
+	redis  metrics // of the benchmarks on servers and files
 }
 
 // hit names a part of BenchmarkHit, such as otter_TTL and serial; growth one of
@@ -82,7 +82,7 @@ func (r *results) add(result *benchfmt.Result) (procs string, err error) {
 	if n := len(rest); n > 0 && rest[n-1][0] == '-' {
 		procs, rest = string(rest[n-1]), rest[:n-1]
 	}
-	if isRedis(string(base)) {
+	if isShared(string(base)) {
 		return procs, r.redis.add(string(base), rest, result)
 	}
 	if len(rest) != 2 {

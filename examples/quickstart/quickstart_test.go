@@ -6,13 +6,31 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/dogpile-go/dogpile/internal/memcachedtest"
+	"github.com/dogpile-go/dogpile/internal/redistest"
 )
 
 // Under the race detector SQLite takes thirty times as long.
 func init() { days = 100 }
 
 func TestStory(t *testing.T) {
-	rows, last, err := program(t)
+	for name, url := range map[string]func(t *testing.T) string{
+		"memory":    func(*testing.T) string { return "memory:" },
+		"file":      func(t *testing.T) string { return "file://" + t.TempDir() },
+		"memcached": func(t *testing.T) string { return memcachedtest.Start(t).URL() },
+		"redis":     func(t *testing.T) string { return redistest.Start(t).URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := url(t)
+			tellsTheStory(t, at)
+			tellsTheStory(t, at) // whatever an earlier run has left
+		})
+	}
+}
+
+func tellsTheStory(t *testing.T, url string) {
+	rows, last, err := program(t, url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +74,7 @@ func TestStoryWithoutRegion(t *testing.T) {
 	zonesOf = loadZones
 	defer func() { zonesOf = cached }()
 
-	rows, last, err := program(t)
+	rows, last, err := program(t, "memory:")
 	if err == nil || len(rows) != 2 {
 		t.Fatalf("the error is %v after %d steps, and should come after the second", err, len(rows))
 	}
@@ -72,13 +90,13 @@ var rowPattern = regexp.MustCompile(`(?m)^(\S.*?) {2,}(\d+) +(\d+) +[\d.]+[nµm]
 
 // program runs the program and returns its rows, its last line and its error. It
 // makes sure that no files are left behind.
-func program(t *testing.T) (rows []row, last string, err error) {
+func program(t *testing.T, url string) (rows []row, last string, err error) {
 	t.Helper()
 	directory := t.TempDir()
 	t.Setenv("TMPDIR", directory)
 
 	var out strings.Builder
-	err = run(t.Context(), &out)
+	err = run(t.Context(), &out, url)
 	t.Logf("\n%s", out.String())
 
 	if left, err := os.ReadDir(directory); err != nil || len(left) > 0 {
