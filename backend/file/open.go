@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/spelling"
 )
 
 func init() {
@@ -97,7 +98,7 @@ func configOf(query string) (Config, error) {
 		i := slices.Index(names, name)
 		switch {
 		case i < 0:
-			return Config{}, unknown(name, names)
+			return Config{}, spelling.UnknownOption(name, names)
 		case given[name]:
 			return Config{}, fmt.Errorf("the option %s is given twice: give it once", name)
 		case value == "":
@@ -109,15 +110,6 @@ func configOf(query string) (Config, error) {
 		}
 	}
 	return cfg, nil
-}
-
-// unknown returns the error for an option that does not exist.
-func unknown(name string, names []string) error {
-	list := strings.Join(names, ", ")
-	if meant := nearest(name, names); meant != "" {
-		return fmt.Errorf("unknown option %q: did you mean %q? There are %s", name, meant, list)
-	}
-	return fmt.Errorf("unknown option %q: there are %s", name, list)
 }
 
 // units are what sizes are written in, the longer names first.
@@ -153,36 +145,4 @@ func setLeaseTTL(cfg *Config, value string) error {
 	}
 	cfg.LeaseTTL = d
 	return nil
-}
-
-// nearest returns the one of names that text was most likely meant to be: one that has
-// the same letters and digits, or most of them in the same order; or "".
-func nearest(text string, names []string) string {
-	best, most := "", 0
-	text = strings.ToLower(text)
-	for _, name := range names {
-		n := shared(text, name)
-		if 3*n > 2*max(len(text), len(name)) && n > most {
-			best, most = name, n
-		}
-	}
-	return best
-}
-
-// shared returns how many bytes of a stand in b in the same order.
-func shared(a, b string) int {
-	row := make([]int, len(b)+1)
-	for i := range len(a) {
-		before := 0
-		for j := range len(b) {
-			above := row[j+1]
-			if a[i] == b[j] {
-				row[j+1] = before + 1
-			} else {
-				row[j+1] = max(above, row[j])
-			}
-			before = above
-		}
-	}
-	return row[len(b)]
 }

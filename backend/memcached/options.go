@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/internal/memcachedio"
+	"github.com/dogpile-go/dogpile/internal/spelling"
 )
 
 // option is one that a URL may have. set stores its value, which is not empty, or
@@ -61,7 +62,7 @@ func setOptions(cfg *Config, u *url.URL) error {
 		i := slices.Index(names, name)
 		switch {
 		case i < 0:
-			return unknown(name, names)
+			return spelling.UnknownOption(name, names)
 		case given[name]:
 			return fmt.Errorf("the option %s is given twice: give it once", name)
 		case value == "":
@@ -78,49 +79,6 @@ func setOptions(cfg *Config, u *url.URL) error {
 		return errors.New("the options tls_ca and tls_insecure=true exclude each other: leave tls_insecure out to have certificates verified")
 	}
 	return nil
-}
-
-// unknown returns the error for an option that does not exist.
-func unknown(name string, names []string) error {
-	list := strings.Join(names, ", ")
-	if meant := nearest(name, names); meant != "" {
-		return fmt.Errorf("unknown option %q: did you mean %q? There are %s", name, meant, list)
-	}
-	return fmt.Errorf("unknown option %q: there are %s", name, list)
-}
-
-// nearest returns the one of names that takes the fewest edits to make of text, or ""
-// if half of it would have to change.
-func nearest(text string, names []string) string {
-	text = strings.ToLower(text)
-	best, least := "", 0
-	for _, name := range names {
-		if n := edits(text, name); n < max(len(text), len(name))/2 && (best == "" || n < least) {
-			best, least = name, n
-		}
-	}
-	return best
-}
-
-// edits returns how many bytes have to be put in, taken out or replaced to make b of a.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(diagonal+1, row[j]+1, replaced)
-		}
-	}
-	return row[len(b)]
 }
 
 func setLeaseTTL(c *Config, value string) error {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dogpile-go/dogpile/internal/spelling"
 )
 
 const (
@@ -96,15 +98,11 @@ func (k kind) settings(u *url.URL) (settings, error) {
 
 // unknown returns the error for an option that does not exist.
 func unknown(name string, names []string, afterPassword bool) error {
-	list := strings.Join(names, ", ")
-	if meant := nearest(name, names); meant != "" {
-		return fmt.Errorf("unknown option %q: did you mean %q? There are %s", name, meant, list)
-	}
-	if afterPassword {
+	if afterPassword && spelling.Nearest(name, names) == "" {
 		// It may be the rest of a password that was cut at an ampersand.
-		return fmt.Errorf("there is an unknown option behind sentinel_password: in a password write & as %%26; there are %s", list)
+		return fmt.Errorf("there is an unknown option behind sentinel_password: in a password write & as %%26; there are %s", strings.Join(names, ", "))
 	}
-	return fmt.Errorf("unknown option %q: there are %s", name, list)
+	return spelling.UnknownOption(name, names)
 }
 
 // encrypted says which scheme has TLS, for those that do not.

@@ -1,10 +1,23 @@
-package redisurl
+// Package spelling finds what somebody meant who has mistyped a name.
+package spelling
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-// nearest returns the one of names that text was most likely meant to be, or ""
+// UnknownOption returns the error for an option that is not one of names.
+func UnknownOption(name string, names []string) error {
+	list := strings.Join(names, ", ")
+	if meant := Nearest(name, names); meant != "" {
+		return fmt.Errorf("unknown option %q: did you mean %q? There are %s", name, meant, list)
+	}
+	return fmt.Errorf("unknown option %q: there are %s", name, list)
+}
+
+// Nearest returns the one of names that text was most likely meant to be, or ""
 // if none is much like it. Case does not count.
-func nearest(text string, names []string) string {
+func Nearest(text string, names []string) string {
 	best, least := "", 0
 	for _, name := range names {
 		// A name of which half would have to change is not what was meant.

@@ -1,12 +1,10 @@
-package redisurl
+package spelling
 
 import "testing"
 
 func TestNearest(t *testing.T) {
-	names := make([]string, len(options))
-	for i, o := range options {
-		names[i] = o.name
-	}
+	names := []string{"prefix", "lease_ttl", "pool_size", "dial_timeout", "read_timeout", "write_timeout", "client_name",
+		"sentinel_username", "sentinel_password", "tls_ca", "tls_server_name", "tls_insecure"}
 	for text, want := range map[string]string{
 		"perfix":           "prefix",
 		"prefx":            "prefix",
@@ -28,11 +26,11 @@ func TestNearest(t *testing.T) {
 		"protocol":         "",
 		"zzzzzzzz":         "",
 	} {
-		if got := nearest(text, names); got != want {
+		if got := Nearest(text, names); got != want {
 			t.Errorf("nearest to %q is %q, want %q", text, got, want)
 		}
 	}
-	if got := nearest("a", nil); got != "" {
+	if got := Nearest("a", nil); got != "" {
 		t.Errorf("nearest of nothing is %q", got)
 	}
 }
