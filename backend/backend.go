@@ -84,7 +84,7 @@ type Backend interface {
 	Wait(ctx context.Context, keys []Key) error
 
 	// Set stores items and then reads the stamps of guards: in one round trip where
-	// all items have leases.
+	// all items have leases. No key may stand in items twice.
 	//
 	// When it has returned, with an error or without one, nothing of it takes effect
 	// any more after a Delete, a Renew or a Set that begins then, not even through a

@@ -42,8 +42,8 @@ func Set[T any](ctx context.Context, r *Region, key string, value T, opts ...Set
 	return setMulti(ctx, r, map[string]any{key: &value}, typeOf[T](), opts)
 }
 
-// SetMulti stores values under their keys, in one round trip. All are encoded
-// before any is stored. The rest is as for Set; if the backend refuses some of
+// SetMulti stores values under their keys, all together. All are encoded before any is
+// stored. The rest is as for Set; if the backend refuses some of
 // them, the error joins the reasons and the others are stored.
 func SetMulti[T any](ctx context.Context, r *Region, values map[string]T, opts ...SetOption) error {
 	boxed := make(map[string]any, len(values))

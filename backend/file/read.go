@@ -97,7 +97,7 @@ func (b *Backend) read(name filelock.Name) (*backend.Entry, error) {
 		}
 		data = append(make([]byte, 0, h.size), file[headerSize:]...)
 	} else {
-		if h, file, err = readLong(path); file == nil {
+		if h, file, err = readLong(path, b.maxSize/4); file == nil {
 			return nil, err
 		}
 		if !h.intact(file) || h.dead() {
@@ -111,9 +111,9 @@ func (b *Backend) read(name filelock.Name) (*backend.Entry, error) {
 	return &backend.Entry{Data: data}, nil
 }
 
-// readLong reads a file of any size, or returns nil if there is none. By now it may be
+// readLong reads a file of most bytes at most, or returns nil if there is none. By now it may be
 // another one than the one whose beginning was read.
-func readLong(path string) (header, []byte, error) {
+func readLong(path string, most int64) (header, []byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return header{}, nil, nil
@@ -130,7 +130,7 @@ func readLong(path string) (header, []byte, error) {
 	_, err = io.ReadFull(f, begin[:])
 	h, ok := parseHeader(begin[:])
 	// What the header says is believed only if there is as much to read.
-	if err != nil || !ok || !info.Mode().IsRegular() || info.Size() != headerSize+h.size {
+	if err != nil || !ok || !info.Mode().IsRegular() || info.Size() != headerSize+h.size || blocks(info.Size()) > most {
 		return header{}, nil, ignoreEnd(err)
 	}
 	file := make([]byte, headerSize+h.size)

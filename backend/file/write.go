@@ -69,6 +69,7 @@ func (b *Backend) store(ctx context.Context, name filelock.Name, item *backend.I
 			return err
 		})
 		if err != nil {
+			b.account(0)      // so that there is a sweeper at all
 			b.sweeper.hurry() // the disk may be full
 			return explained(ctx, err)
 		}

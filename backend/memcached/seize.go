@@ -84,7 +84,9 @@ func (b *Backend) seizeOnce(ctx context.Context, held *memcachedio.Held, value *
 	}
 	err := memcachedio.Each(ctx, requests, func(i int) (err error) {
 		if i == 0 {
-			outcome, err = name.Server.Add(ctx, held.Item())
+			if outcome, err = name.Server.Add(ctx, held.Item()); memcachedio.Unsent(err) {
+				b.leases.Forget(held)
+			}
 			return err
 		}
 		_, err = value.Server.Add(ctx, stub(value.Text, b.stubExpiration()))

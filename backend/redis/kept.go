@@ -66,7 +66,9 @@ func (k *keptConn) keep() {
 	if k.closed || !k.going.CompareAndSwap(false, true) {
 		return
 	}
-	k.idle.Store(conn)
+	if other := k.idle.Swap(conn); other != nil {
+		_ = other.Close() // one that was just put back when its time was over
+	}
 	if k.timer == nil {
 		k.timer = time.AfterFunc(keptFor, k.giveBack)
 	} else {

@@ -9,7 +9,7 @@ import (
 // names makes the names of keys. What stands between the braces decides the slot of
 // a cluster, so the lease of a value is where the value is.
 type names struct {
-	value, lock, stamp string // what they begin with
+	value, lock, note, stamp string // what they begin with
 
 	last *atomic.Pointer[stampName] // the one that was asked for last: most often it is the next one too
 }
@@ -21,7 +21,7 @@ type stampName struct {
 }
 
 func newNames(prefix string) names {
-	return names{prefix + ":", prefix + ":lock:", prefix + ":stamp:", new(atomic.Pointer[stampName])}
+	return names{prefix + ":", prefix + ":lock:", prefix + ":note:", prefix + ":stamp:", new(atomic.Pointer[stampName])}
 }
 
 func (n names) valueOf(key backend.Key) string {
@@ -30,6 +30,11 @@ func (n names) valueOf(key backend.Key) string {
 
 func (n names) lockOf(key backend.Key) string {
 	return n.lock + "{" + escaped(key.Region) + ":" + key.Name + "}"
+}
+
+// noteOf names what a write leaves for others who write at the same time.
+func (n names) noteOf(key backend.Key) string {
+	return n.note + "{" + escaped(key.Region) + ":" + key.Name + "}"
 }
 
 // stampOf needs no separator for the tag's sake: a region's name has no colon, so

@@ -14,6 +14,7 @@
 //
 //	app:{users:user:42}       a value, in its envelope, with a TTL
 //	app:lock:{users:user:42}  the lease of that value, with a TTL
+//	app:note:{users:user:42}  who has set that value last, for ten seconds
 //	app:stamp:{users}         the stamps of the region, for ever
 //
 // Value and lease are in one slot of a cluster, so that one script can change both.
@@ -34,11 +35,12 @@
 // # Late commands
 //
 // A command may reach the server after its connection was given up, however late. It
-// does no harm then, and that rests on no clock: a lock is asked for with a new token in
-// each attempt, which no client repeats, and values are stored only under a token whose
-// grant has been answered, which ends with it. So what is late finds its token gone.
-// That is why a Set without a lease takes a lock first: until it has stored, creators
-// of its keys wait.
+// cannot bring back or replace a value then, and that rests on no clock: a lock is asked
+// for with a new token in each attempt, which no client repeats, and values are stored
+// only under a token whose grant has been answered, which ends with it. So what is late
+// finds its token gone. That is why a Set without a lease takes a lock first: until it has
+// stored, creators of its keys wait. A lock that is taken late is given back; if it is
+// later than that is tried, creators of the key wait until it has expired.
 //
 // # Clients
 //
@@ -69,7 +71,7 @@
 //
 // # Permissions
 //
-// The user needs GET, MGET, GETRANGE, SET, DEL, UNLINK, PTTL, PEXPIRE, EVAL, EVALSHA and
+// The user needs GET, MGET, SET, DEL, UNLINK, PTTL, PEXPIRE, EVAL, EVALSHA and
 // TIME on keys that begin with the prefix. Without CLIENT TRACKING and SUBSCRIBE the end of a
 // lease is polled for instead of pushed, which is logged once. Without PUBLISH and
 // PUBSUB a lease of a process that has died is taken over when it expires.
@@ -137,7 +139,7 @@ const (
 type Config struct {
 	// Prefix is what all keys and channels begin with, followed by a colon, so
 	// that several applications can share a server. It has 128 bytes at most, no
-	// braces, and does not end in ":lock", ":stamp" or ":mutex". Defaults to
+	// braces, and does not end in ":lock", ":note", ":stamp" or ":mutex". Defaults to
 	// "dogpile".
 	Prefix string
 

@@ -107,7 +107,7 @@ func TestFaultLateRequests(t *testing.T) {
 			}
 		},
 		"Delete": func(l *late) {
-			l.astray(1, "", "unlink", "{users:k}")
+			l.astray(1, "", "evalsha", ":note:{users:k}")
 			l.set(l.other, "k", "old")
 			if err := l.p.Delete(l.Context(), "k"); err != nil {
 				l.Fatal(err)

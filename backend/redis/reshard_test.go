@@ -81,7 +81,9 @@ func TestFaultResharding(t *testing.T) {
 		go func() { waits <- other.Delete(ctx, key) }()
 		other.finds(t, key, "before")
 		host, port, _ := net.SplitHostPort(to.Addr)
-		from.Do(t, "MIGRATE", host, port, value, 0, 5000)
+		for _, name := range from.Do(t, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any) {
+			from.Do(t, "MIGRATE", host, port, name, 0, 5000)
+		}
 		other.finds(t, key, "before")
 		for _, node := range cluster.Nodes {
 			node.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", id(to))

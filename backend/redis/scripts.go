@@ -47,7 +47,13 @@ return answer`)
 	// that is 0, for ever, if the lock KEYS[1] has the token ARGV[1], and frees
 	// the lock. A value that is stored already, byte for byte, was stored by this
 	// script, whose answer was lost. Without ARGV[2] it only frees the lock.
-	publishScript = redisio.NewScript(store + `
+	publishScript = redisio.NewScript(`
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then
+	if ARGV[2] then` + put + `
+	end
+	redis.call('DEL', KEYS[1])
+	return 1
+end
 if ARGV[2] and redis.pcall('GET', KEYS[2]) == ARGV[2] then
 	return 1
 end
@@ -57,20 +63,40 @@ return 0`)
 	// ARGV[2] milliseconds, from whoever creates the value. Another writer is left
 	// alone, and its token is used by both: whoever stores first ends it, and the
 	// other is told. ARGV[3] is the token of the attempt before this one, as above.
-	// It answers with the token and the beginning of what is stored now.
-	seizeScript = redisio.NewScript(beginning + `
+	// It answers with the token and with the note KEYS[2] of the last write.
+	seizeScript = redisio.NewScript(readNote + `
 local held = redis.pcall('GET', KEYS[1])
 if held and not held.err and held ~= ARGV[3] and #held == #ARGV[1] and
 	string.find(held, '^` + fleet.WriterSigns + `', ` + strconv.Itoa(fleet.SignAt) + `) and redis.call('PTTL', KEYS[1]) >= 0 then
-	return {held, beginning()}
+	return {held, note(KEYS[2])}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {ARGV[1], beginning()}`)
+return {ARGV[1], note(KEYS[2])}`)
 
-	// storeScript is publishScript for a write. If the lock has not the token any
-	// more it answers with the beginning of what is stored now.
-	storeScript = redisio.NewScript(beginning + store + `
-return beginning()`)
+	// storeScript is publishScript for a write. It leaves a note KEYS[3] for the other
+	// writers, for ARGV[5] milliseconds: which token it has ended, and that of its own,
+	// ARGV[4]. If the lock has not the token any more it answers with the note that
+	// is there, or nothing.
+	storeScript = redisio.NewScript(readNote + `
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then` + put + `
+	redis.call('DEL', KEYS[1])
+	redis.call('SET', KEYS[3], ARGV[1] .. ' ' .. ARGV[4], 'PX', ARGV[5])
+	return 1
+end
+return note(KEYS[3])`)
+
+	// deleteScript deletes values and their locks: KEYS are lock, value and note of each.
+	// A writer whose lock it takes is told by the note, which it leaves for ARGV[1]
+	// milliseconds.
+	deleteScript = redisio.NewScript(`
+for i = 1, #KEYS, 3 do
+	local held = redis.pcall('GET', KEYS[i])
+	if held and not held.err and string.find(held, '^` + fleet.WriterSigns + `', ` + strconv.Itoa(fleet.SignAt) + `) then
+		redis.call('SET', KEYS[i + 2], held .. ' ', 'PX', ARGV[1])
+	end
+	redis.call('UNLINK', KEYS[i], KEYS[i + 1])
+end
+return 1`)
 
 	// stampScript returns the stamps KEYS[1], which become new ones if they are
 	// absent or incomplete.
@@ -98,30 +124,22 @@ redis.call('SET', KEYS[1], stamps)
 return 1`)
 )
 
-// store is what publishScript and storeScript have in common.
-const store = `
-if redis.pcall('GET', KEYS[1]) == ARGV[1] then
-	if ARGV[2] then
-		if ARGV[3] == '0' then
-			redis.call('SET', KEYS[2], ARGV[2])
-		else
-			redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-		end
-	end
-	redis.call('DEL', KEYS[1])
-	return 1
+// readNote is a function for scripts that returns a note, or an empty text. No two are
+// equal, because no token is ended twice.
+const readNote = `
+local function note(key)
+	local text = redis.pcall('GET', key)
+	return text and not text.err and text or ''
 end
 `
 
-// beginning is a function for scripts that returns so much of the value KEYS[2] that it
-// can be told from any other, and an empty text if there is none or it is not ours. The
-// header of an envelope, with the time of its creation and its checksum, is within it.
-const beginning = `
-local function beginning()
-	local text = redis.pcall('GETRANGE', KEYS[2], 0, 127)
-	return text.err and '' or text
-end
-`
+// put stores ARGV[2] under KEYS[2], for ARGV[3] milliseconds or, if that is 0, for ever.
+const put = `
+	if ARGV[3] == '0' then
+		redis.call('SET', KEYS[2], ARGV[2])
+	else
+		redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+	end`
 
 // freshStamps is a function for scripts that makes a stamp of the random ARGV[1] and
 // the moment. So a script that is executed twice makes two stamps: one that came

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
@@ -18,6 +19,9 @@ const (
 	// more does not answer others in time.
 	writeRoom   = 256 << 10
 	commandSize = 256
+
+	// deleteSize is how many values one script deletes.
+	deleteSize = 300
 
 	// writeWidth is how many batches of writes are under way at once.
 	writeWidth = 2
@@ -104,23 +108,37 @@ type writing struct {
 	lock  string
 	value string
 
-	lease  *fleet.Lease // nil: the token is another writer's
-	token  string       // what it is stored under
-	before string       // the beginning of what was stored before it
-	old    string       // a token that was there before the Set began
-	call   *redisio.Call
+	note  string
+	lease *fleet.Lease // nil: the token is another writer's
+	token string       // what it is stored under
+	own   string       // what it asked for; the same, unless the token is shared
+	old   string       // a token that was there before the Set began
+	seen  string       // the note of the last write before it
+	doubt bool         // it was sent more than once: who knows what the first one did
+	call  *redisio.Call
 }
 
 // seizes reports whether the item is stored whatever is there: under a lease that is
 // taken for it.
 func (w *writing) seizes() bool { return w.item.Lease == nil && w.item.Entry != nil }
 
-// mostTries is how often a write is tried again if its lock got lost without another
-// write in between. The server evicts locks, or is another one since.
-const mostTries = 4
+const (
+	// mostTries is how often a write is tried whose lock got lost before it could
+	// store: the server evicts locks, or is another one since.
+	mostTries = 8
 
-// errForgotten is the Err of an item whose lock got lost each time.
-var errForgotten = errors.New("redis: the server forgot the lock of this write again and again, so the value was not stored; does it evict keys at once, or fail over?")
+	// noteFor is how long a write leaves a note: longer than another one may take that
+	// has the same token.
+	noteFor = 10 * time.Second
+)
+
+var (
+	// errForgotten is the Err of an item whose lock got lost each time.
+	errForgotten = errors.New("redis: the lock of this write was lost again and again, so the value was not stored; does the server evict keys at once, or fail over?")
+
+	// errUnknown is the Err of an item of which it is not known what became of it.
+	errUnknown = errors.New("redis: the answer to this write got lost, and others have written since, so it is not known whether the value was stored for a while")
+)
 
 // Set is Set of [backend.Backend].
 //
@@ -137,7 +155,8 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 	writes := make([]*writing, len(items))
 	open := make([]*writing, 0, len(items)) // those without an outcome
 	for i := range items {
-		w := &writing{item: items[i], lock: b.names.lockOf(items[i].Key), value: b.names.valueOf(items[i].Key)}
+		key := items[i].Key
+		w := &writing{item: items[i], lock: b.names.lockOf(key), value: b.names.valueOf(key), note: b.names.noteOf(key)}
 		b.prepare(w)
 		if writes[i] = w; w.item.Err == nil {
 			open = append(open, w)
@@ -226,7 +245,7 @@ func (b *Backend) seize(ctx context.Context, writes []*writing, try int) ([]*wri
 		leases, before, ok := c.attempt()
 		for i, l := range leases {
 			if ok {
-				calls[i] = batch.Eval(seizeScript, []string{c.locks[i], seizing[i].value}, l.Token(), b.ttl.Milliseconds(), before[i])
+				calls[i] = batch.Eval(seizeScript, []string{c.locks[i], seizing[i].note}, l.Token(), b.ttl.Milliseconds(), before[i])
 			}
 		}
 	})
@@ -239,7 +258,7 @@ func (b *Backend) seize(ctx context.Context, writes []*writing, try int) ([]*wri
 		return writes, backend.ErrClosed
 	}
 	for i, w := range seizing {
-		w.lease = nil
+		w.lease, w.own = nil, leases[i].Token()
 		answer, err := calls[i].Value()
 		parts, _ := answer.([]any)
 		switch {
@@ -253,18 +272,19 @@ func (b *Backend) seize(ctx context.Context, writes []*writing, try int) ([]*wri
 			continue
 		}
 		w.token, _ = parts[0].(string)
-		w.before, _ = parts[1].(string)
+		w.seen, _ = parts[1].(string)
 		switch {
-		case w.token != leases[i].Token():
+		case w.token != w.own:
 			leases[i].Refused("")
 			if try == 1 {
 				w.old = w.token
 			}
-		case !leases[i].Granted() || !leases[i].End():
+		case !leases[i].Granted():
 			b.giveBack(leases[i:])
 			return writes, backend.ErrClosed
-		default:
+		case leases[i].End():
 			w.lease = leases[i]
+		default: // it has expired already, and the store will be refused
 		}
 	}
 	return slices.DeleteFunc(writes, func(w *writing) bool { return w.item.Err != nil }), nil
@@ -290,7 +310,9 @@ func (b *Backend) store(ctx context.Context, writes []*writing, names []string) 
 	writes = slices.Clone(writes)
 	stored := make([]*redisio.Call, len(writes))
 	stampCalls := make([]*redisio.Call, len(names))
+	times := 0
 	err := b.send(ctx, first, bytes, func(batch *redisio.Batch) {
+		times++
 		for i, w := range writes {
 			stored[i] = w.add(batch)
 		}
@@ -302,7 +324,7 @@ func (b *Backend) store(ctx context.Context, writes []*writing, names []string) 
 		return nil, err
 	}
 	for i, w := range writes {
-		w.call = stored[i]
+		w.call, w.doubt = stored[i], times > 1
 	}
 	values, err := stampValues(stampCalls)
 	if err != nil {
@@ -317,10 +339,6 @@ func (w *writing) add(batch *redisio.Batch) *redisio.Call {
 	if w.item.Lease == nil && w.item.Entry == nil {
 		return batch.Do("unlink", w.lock)
 	}
-	script := publishScript
-	if w.seizes() {
-		script = storeScript
-	}
 	args := []any{w.token}
 	if w.item.Entry != nil {
 		// Rounded up: a TTL is how long an entry is kept at least.
@@ -330,7 +348,10 @@ func (w *writing) add(batch *redisio.Batch) *redisio.Call {
 		}
 		args = append(args, w.item.Entry.Data, ttl)
 	}
-	return batch.Eval(script, []string{w.lock, w.value}, args...)
+	if w.seizes() {
+		return batch.Eval(storeScript, []string{w.lock, w.value, w.note}, append(args, w.own, noteFor.Milliseconds())...)
+	}
+	return batch.Eval(publishScript, []string{w.lock, w.value}, args...)
 }
 
 // conclude takes the server's answer about a write. It returns false if the write has
@@ -352,23 +373,24 @@ func (b *Backend) conclude(ctx context.Context, w *writing) bool {
 		}
 		return true
 	}
-	mine := w.lease != nil
-	if mine {
+	if w.lease != nil {
 		w.lease.Ended(nil) // the lock has not that token any more
 	}
-	after, refused := answer.(string)
+	note, refused := answer.(string)
+	_, by, _ := strings.Cut(note, " ")
 	switch {
-	case !refused:
+	case !refused, by == w.own:
+		return true // the answer to the second may be about what the first has done
+	case note != "" && note != w.seen && w.token != w.old:
+		return true // another write or a Delete came first, as if it had come just after
+	case w.doubt:
+		w.item.Err = errUnknown
 		return true
-	case after == "" && mine:
-		return true // it was deleted: after it had been stored, so to speak
-	case after == "" || after == w.before:
-		return false // the lock got lost, and nothing else has happened
 	}
-	// Another write came first. If it began after this one had, it may as well have
-	// come after it. Of one that shared a token from before, that is not known: it may
-	// have been given up long ago, and have been late.
-	return w.token != w.old
+	// The lock got lost before anything was stored under it. Or it had been there before
+	// this Set began, and its token was used by a write that may have been given up long
+	// ago and was late: that one must not be the last.
+	return false
 }
 
 // giveUp ends a write that failed.
@@ -394,16 +416,16 @@ func (b *Backend) Delete(ctx context.Context, keys []backend.Key) error {
 	var calls []*redisio.Call
 	err := b.send(ctx, b.names.lockOf(keys[0]), len(keys)*commandSize, func(batch *redisio.Batch) {
 		calls = nil // those of an attempt before were not answered
-		args := []any{"unlink"}
-		for _, key := range keys {
-			args = append(args, b.names.valueOf(key), b.names.lockOf(key))
-			if b.client.Cluster() || len(args) > 1000 {
-				calls = append(calls, batch.Do(args...))
-				args = []any{"unlink"}
-			}
+		most := deleteSize
+		if b.client.Cluster() {
+			most = 1
 		}
-		if len(args) > 1 {
-			calls = append(calls, batch.Do(args...))
+		for some := range slices.Chunk(keys, most) {
+			names := make([]string, 0, 3*len(some))
+			for _, key := range some {
+				names = append(names, b.names.lockOf(key), b.names.valueOf(key), b.names.noteOf(key))
+			}
+			calls = append(calls, batch.Eval(deleteScript, names, noteFor.Milliseconds()))
 		}
 	})
 	if err != nil {

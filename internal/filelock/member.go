@@ -170,7 +170,12 @@ func (m *Member) identity() (*process, error) {
 	if closed {
 		return nil, m.space.closed
 	}
+	if self != nil && !standsAt(self.lock, self.path) {
+		m.drop(self)
+		self = nil
+	}
 	if self == nil {
+		m.space.SweepProcesses() // those that ended without Close, if nobody else does it
 		var err error
 		if self, err = m.space.newProcess(); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -95,7 +96,7 @@ func (p *process) leave() {
 // ring tells another process that one of its leases was ended: its file becomes longer.
 // If that fails the holder finds it when it looks at its leases, every second.
 func (s *Space) ring(id string) {
-	f, err := os.OpenFile(s.processPath(id), os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(s.processPath(id), os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return
 	}
@@ -107,7 +108,7 @@ func (s *Space) ring(id string) {
 func (s *Space) alive(id string, ttl time.Duration) (bool, error) {
 	path := s.processPath(id)
 	// Shared, so that two who ask do not take each other for the process.
-	l := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	l := flock.New(path, flock.SetFlag(os.O_RDONLY|syscall.O_NONBLOCK))
 	dead, err := l.TryRLock()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

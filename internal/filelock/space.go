@@ -40,6 +40,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -340,7 +341,7 @@ func (s *Space) TryAlone(name string) (leave func()) {
 // cleans up may remove the file between its opening and its locking, and others then
 // lock another one: the lock counts only if the file still stands there.
 func tryFlock(path string) (*flock.Flock, error) {
-	l := flock.New(path, flock.SetPermissions(0o600))
+	l := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDONLY|syscall.O_NONBLOCK))
 	ok, err := l.TryLock()
 	if err != nil || !ok {
 		return nil, err

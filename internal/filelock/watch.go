@@ -67,7 +67,17 @@ func (m *Member) checkSelf(self *process) {
 	}
 	m.identifying.Lock()
 	defer m.identifying.Unlock()
+	m.drop(self)
+}
+
+// drop gives up an identity, if it is still the one, and the leases that it had.
+// m.identifying is held.
+func (m *Member) drop(self *process) {
 	m.mu.Lock()
+	if m.self != self {
+		m.mu.Unlock()
+		return
+	}
 	m.self = nil
 	leases := m.leases
 	m.leases = map[Name]*Lease{}

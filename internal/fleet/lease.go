@@ -172,6 +172,7 @@ func (l *Lease) Ended(err error) {
 		l.state = held
 		l.echoes = 0
 		m.mark(m.subjects[l.lock])
+		alarm(m.subjects[l.lock].at.renews) // nobody has renewed it meanwhile
 	}
 }
 

@@ -2,6 +2,7 @@ package memcachedio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -80,7 +81,18 @@ func (b *breaker) refuse(s *Server) error {
 	if now := time.Now(); !b.probing && !now.Before(b.next) {
 		b.probing = s.client.Go(func() { b.probe(s) })
 	}
-	return fmt.Errorf("%w: %s: %w", ErrDown, s.addr.text, b.cause)
+	return unsentError{fmt.Errorf("%w: %s: %w", ErrDown, s.addr.text, b.cause)}
+}
+
+// unsentError is that of a request which was not sent.
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
+
+// Unsent reports whether err says that a request was not sent, and will not be.
+func Unsent(err error) bool {
+	var unsent unsentError
+	return errors.As(err, &unsent)
 }
 
 func (b *breaker) probe(s *Server) {

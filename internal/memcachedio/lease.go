@@ -56,6 +56,7 @@ type Held struct {
 	state   state
 	expires time.Time // before then nobody else can have it
 	renewAt time.Time
+	left    bool      // its holder has left while it was ending
 	keep    time.Time // until when it is given back again and again: it may yet be granted
 }
 
@@ -100,6 +101,8 @@ func (h *Held) Ended(err error) {
 		l.drop(h)
 	case errors.Is(err, ErrGone):
 		l.lose(h)
+	case h.left:
+		l.giveBack(h) // nobody else will
 	default:
 		h.state = held
 	}
@@ -109,6 +112,14 @@ func (h *Held) Ended(err error) {
 	}
 }
 
+// leave notes that the holder has given up what ends the lease, as it may be still under
+// way: if it is not ended by that, it is given back.
+func (h *Held) leave() {
+	h.leases.mu.Lock()
+	defer h.leases.mu.Unlock()
+	h.left = h.left || h.state == ending
+}
+
 // patience is how long a Release waits for the server.
 const patience = time.Second
 
@@ -116,6 +127,7 @@ const patience = time.Second
 // is asked again in the background until the lease has expired.
 func (h *Held) Release(ctx context.Context) error {
 	if !h.End() {
+		h.leave()
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)

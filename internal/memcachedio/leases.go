@@ -79,6 +79,10 @@ func (l *Leases) Take(ctx context.Context, key string, name Name) (*Held, error)
 			return nil, l.client.closed
 		}
 		outcome, err := name.Server.Add(ctx, h.Item())
+		if Unsent(err) {
+			l.Forget(h)
+			return nil, err
+		}
 		if err != nil && Broken(err) && ctx.Err() == nil {
 			// It may have been executed, and then will not be once more. If it was
 			// not, it may be later: this token must not be used then.
@@ -105,7 +109,7 @@ func (l *Leases) Take(ctx context.Context, key string, name Name) (*Held, error)
 			return nil, err
 		case outcome == Done:
 			if !l.grant(h) {
-				_ = Free(ctx, name, h.token, nil)
+				l.abandon(h) // Close waits for that
 				return nil, l.client.closed
 			}
 			return h, nil
@@ -120,7 +124,7 @@ func (l *Leases) Take(ctx context.Context, key string, name Name) (*Held, error)
 func (l *Leases) grant(h *Held) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.state != asked {
+	if h.state != asked || l.closed {
 		return false
 	}
 	h.state = held
@@ -140,6 +144,11 @@ func (l *Leases) Forget(h *Held) {
 func (l *Leases) abandon(h *Held) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.giveBack(h)
+}
+
+// giveBack is abandon. l.mu is held.
+func (l *Leases) giveBack(h *Held) {
 	if h.state == over {
 		return
 	}
@@ -274,12 +283,31 @@ func (l *Leases) Close() {
 	for _, h := range l.byToken {
 		if h.state != asked {
 			mine = append(mine, h)
+			l.lose(h)
 		}
-		l.lose(h)
 	}
 	l.alarm()
 	l.mu.Unlock()
 	l.poller.Close()
+	// What the server was asked for before may yet be granted.
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		waiting, late := false, time.Now().After(end)
+		for _, h := range l.byToken {
+			switch {
+			case h.state == asked && !late:
+				waiting = true
+				continue
+			case h.state != asked:
+				mine = append(mine, h)
+			}
+			l.lose(h)
+		}
+		l.mu.Unlock()
+		if !waiting {
+			break
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if len(mine) == 0 {

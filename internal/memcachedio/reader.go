@@ -207,6 +207,9 @@ func (x *exchange) answer(names []string) ([]*memcache.Item, error) {
 			return nil, err
 		}
 		if string(line) == "END\r\n" {
+			if x.in.Buffered() > 0 {
+				return nil, errors.New("the server answers more than it was asked for")
+			}
 			return items, nil
 		}
 		item, size, at, err := header(line, names, next)

@@ -123,7 +123,7 @@ func (l *Leases) tendOf(ctx context.Context, mine []*Held) {
 	_ = Each(ctx, len(mine), func(i int) error {
 		h := mine[i]
 		l.mu.Lock()
-		due, still := !began.Before(h.renewAt), h.state == held
+		due, still := !began.Before(h.renewAt.Add(-l.pause())), h.state == held
 		if still && TokenOf(items[i]) != h.token {
 			l.lose(h)
 			still = false

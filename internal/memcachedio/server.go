@@ -109,6 +109,13 @@ func (s *Server) enter(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		// It may have been found to be down meanwhile.
+		if s.breaker.isOpen() {
+			if err := s.breaker.refuse(s); err != nil {
+				<-s.slots
+				return err
+			}
+		}
 	}
 	if err := s.client.Open(); err != nil {
 		<-s.slots

@@ -3,6 +3,7 @@
 package poll
 
 import (
+	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -58,6 +59,7 @@ type Poller struct {
 	mu      sync.Mutex
 	done    bool
 	keys    map[string]*watched
+	agenda  agenda // those of keys that no look is under way for
 	waiting int
 	timer   *time.Timer // nil as long as none was needed
 	next    time.Time   // when timer fires; zero if it does not
@@ -70,6 +72,8 @@ type Poller struct {
 
 // watched is a key for which somebody waits.
 type watched struct {
+	key     string
+	place   int // in the agenda; -1 while it is not there
 	waiters map[*waiter]struct{}
 	began   time.Time     // when the last look at it began; zero before the first
 	due     time.Time     // when the next look shall begin
@@ -77,6 +81,39 @@ type watched struct {
 	looking bool
 	joined  bool // somebody came while looking: the answer is too old for them
 	failed  bool // the last look could not tell
+}
+
+// agenda has the keys that are to be looked at, the one that is due next first, so that
+// who comes or looks need not go through all keys.
+type agenda []*watched
+
+func (a agenda) Len() int           { return len(a) }
+func (a agenda) Less(i, j int) bool { return a[i].due.Before(a[j].due) }
+func (a agenda) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].place, a[j].place = i, j
+}
+func (a *agenda) Push(x any) {
+	k := x.(*watched)
+	k.place = len(*a)
+	*a = append(*a, k)
+}
+func (a *agenda) Pop() any {
+	last := len(*a) - 1
+	k := (*a)[last]
+	(*a)[last] = nil
+	*a = (*a)[:last]
+	k.place = -1
+	return k
+}
+
+// plan puts k where it belongs.
+func (a *agenda) plan(k *watched) {
+	if k.place < 0 {
+		heap.Push(a, k)
+	} else {
+		heap.Fix(a, k.place)
+	}
 }
 
 // waiter is one call of Wait.
@@ -154,12 +191,14 @@ func (p *Poller) join(w *waiter) bool {
 		k := p.keys[key]
 		switch {
 		case k == nil:
-			k = &watched{waiters: map[*waiter]struct{}{}, due: now, every: first}
+			k = &watched{key: key, place: -1, waiters: map[*waiter]struct{}{}, due: now, every: first}
 			p.keys[key] = k
+			p.agenda.plan(k)
 		case k.looking:
 			k.joined = true
 		default:
 			k.hasten()
+			p.agenda.plan(k)
 		}
 		k.waiters[w] = struct{}{}
 	}
@@ -197,6 +236,9 @@ func (p *Poller) leave(w *waiter) {
 			delete(k.waiters, w)
 			if len(k.waiters) == 0 {
 				delete(p.keys, key)
+				if k.place >= 0 {
+					heap.Remove(&p.agenda, k.place)
+				}
 			}
 		}
 	}
@@ -216,15 +258,13 @@ func (p *Poller) start(now time.Time) {
 	var due []string
 	var watches []*watched
 	var next time.Time
-	for key, k := range p.keys {
-		switch {
-		case k.looking:
-		case !k.due.After(now.Add(slack)):
-			k.looking, k.began = true, now
-			due, watches = append(due, key), append(watches, k)
-		case next.IsZero() || k.due.Before(next):
-			next = k.due
-		}
+	for len(p.agenda) > 0 && !p.agenda[0].due.After(now.Add(slack)) {
+		k := heap.Pop(&p.agenda).(*watched)
+		k.looking, k.began = true, now
+		due, watches = append(due, k.key), append(watches, k)
+	}
+	if len(p.agenda) > 0 {
+		next = p.agenda[0].due
 	}
 	if len(due) > 0 {
 		ctx := p.ctx
@@ -283,6 +323,7 @@ func (p *Poller) lookAt(ctx context.Context, keys []string, watches []*watched) 
 				k.joined = false
 				k.hasten()
 			}
+			p.agenda.plan(k)
 		}
 	}
 	if p.waiting > 0 {

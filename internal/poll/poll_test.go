@@ -3,6 +3,7 @@ package poll_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -325,4 +326,28 @@ func TestComingAndGoing(t *testing.T) {
 		}
 		p.Close()
 	})
+}
+
+// Whoever waits for one key is not held up by thousands who wait for others.
+func TestManyKeys(t *testing.T) {
+	p := poll.New(func(_ context.Context, keys []string) ([]bool, error) {
+		return make([]bool, len(keys)), nil
+	}, errors.New("closed"))
+	defer p.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for i := range 10_000 {
+		all.Go(func() { _ = p.Wait(ctx, fmt.Sprint("key ", i)) })
+	}
+	for range 5 {
+		began := time.Now()
+		short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
+		err := p.Wait(short, "one more")
+		stop()
+		if took := time.Since(began); took > 2*time.Second || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a Wait with a deadline of 50 ms returned %v after %v", err, took)
+		}
+	}
 }

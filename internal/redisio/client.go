@@ -165,14 +165,25 @@ func (c *Client) Run(ctx context.Context, f func(ctx context.Context) error) err
 		return context.Cause(ctx)
 	}
 	if c.obedient || ctx.Done() == nil {
-		return f(ctx)
+		return calm(ctx, f)
 	}
 	done := make(chan error, 1)
-	go func() { done <- f(ctx) }()
+	go func() { done <- calm(ctx, f) }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// calm calls f and makes an error of its panic: a hook of the client that panics must
+// not end the program from a goroutine of which its owner knows nothing.
+func calm(ctx context.Context, f func(ctx context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("redis: the client panicked: %v", p)
+		}
+	}()
+	return f(ctx)
 }

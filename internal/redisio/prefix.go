@@ -19,7 +19,7 @@ func CheckPrefix(prefix string) error {
 	if strings.ContainsAny(prefix, "{}") {
 		return errors.New("has a brace in it; braces mark the part of a key that decides its slot")
 	}
-	for _, end := range []string{":lock", ":stamp", ":mutex"} {
+	for _, end := range []string{":lock", ":note", ":stamp", ":mutex"} {
 		if strings.HasSuffix(prefix, end) {
 			return fmt.Errorf("ends like the keys of another prefix; leave off %s", end)
 		}

@@ -105,7 +105,7 @@ type Config struct {
 	// Prefix is what all keys and channels begin with, followed by ":mutex:", so
 	// that several applications can share a server. Lockers that exclude each
 	// other have the same one. It has 128 bytes at most, no braces, and does not
-	// end in ":lock", ":stamp" or ":mutex". Defaults to "dogpile".
+	// end in ":lock", ":note", ":stamp" or ":mutex". Defaults to "dogpile".
 	Prefix string
 
 	// TTL is how long the lease of a process lasts that does not renew it, in
