@@ -54,6 +54,9 @@
 // neither locks nor renamed files can be relied on there; those in user space (FUSE)
 // cannot be told. It may be removed at any time: everything is then missed.
 //
+// This is tested on Linux. On Windows, where a file that is open can neither be removed
+// nor replaced, calls that meet on a key may fail.
+//
 // # URLs
 //
 //	file:///var/cache/app?prefix=app&max_size=512MiB&lease_ttl=10s

@@ -111,8 +111,8 @@ func (b *Backend) read(name filelock.Name) (*backend.Entry, error) {
 	return &backend.Entry{Data: data}, nil
 }
 
-// readLong reads a file of most bytes at most, or returns nil if there is none. By now it may be
-// another one than the one whose beginning was read.
+// readLong reads a file of most bytes at most, or returns nil if there is none. By now
+// it may be another one than the one whose beginning was read.
 func readLong(path string, most int64) (header, []byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/filelock"
@@ -111,9 +112,13 @@ func (b *Backend) readStamps(guards []backend.Guard) ([]backend.Stamps, error) {
 
 func (b *Backend) readStamp(name filelock.Name) (backend.Stamps, error) {
 	var buf [stampsSize + 1]byte
-	n, err := filelock.Read(b.space.Path(name, stampSuffix), buf[:])
+	path := b.space.Path(name, stampSuffix)
+	n, err := filelock.Read(path, buf[:])
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return backend.Stamps{}, err
+	}
+	if err == nil && rand.Uint32()%noted == 0 {
+		use(path)
 	}
 	return parseStamps(buf[:n]), nil
 }

@@ -18,7 +18,7 @@ import (
 const mostTries = 16
 
 // errRestless is the Err of an item whose write was never the first.
-var errRestless = errors.New("memcached: the item changed, or was evicted, each time before the value could be stored; is the server's memory too small?")
+var errRestless = errors.New("memcached: the item changed, or was evicted, each time before the value could be stored; do very many write this key at once, or is the server's memory too small?")
 
 // writing is one item of a Set on its way.
 type writing struct {

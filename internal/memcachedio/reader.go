@@ -163,7 +163,11 @@ func (r *reader) get(ctx context.Context, names []string, timeout time.Duration)
 	if x.last.Before(soon) {
 		soon = x.last
 	}
-	if err := r.conn.SetDeadline(soon); err != nil {
+	if err := r.conn.SetReadDeadline(soon); err != nil {
+		return nil, err
+	}
+	// A request that could not be written is not the server's fault, so that has time.
+	if err := r.conn.SetWriteDeadline(x.deadline(now)); err != nil {
 		return nil, err
 	}
 	r.out = append(r.out[:0], "gets"...)
@@ -254,15 +258,20 @@ func (x *exchange) wait() error {
 
 // extend gives the server its time anew.
 func (x *exchange) extend() error {
-	deadline := time.Now().Add(x.timeout)
-	if x.last.Before(deadline) {
-		deadline = x.last
-	}
-	err := x.conn.SetDeadline(deadline)
+	err := x.conn.SetDeadline(x.deadline(time.Now()))
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx) // its own deadline may just have been replaced
 	}
 	return err
+}
+
+// deadline returns until when the next part may take.
+func (x *exchange) deadline(now time.Time) time.Time {
+	deadline := now.Add(x.timeout)
+	if x.last.Before(deadline) {
+		return x.last
+	}
+	return deadline
 }
 
 // end ends the listening.
