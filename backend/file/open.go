@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"net/url"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
-	"github.com/dogpile-go/dogpile/internal/spelling"
+	"github.com/dogpile-go/dogpile/internal/urloption"
 )
 
 func init() {
@@ -84,30 +83,14 @@ func configOf(query string) (Config, error) {
 	for i, o := range options {
 		names[i] = o.name
 	}
-	given := map[string]bool{}
-	for piece := range strings.SplitSeq(query, "&") {
-		if piece == "" {
-			continue
-		}
-		rawName, rawValue, _ := strings.Cut(piece, "=")
-		name, err1 := url.QueryUnescape(rawName)
-		value, err2 := url.QueryUnescape(rawValue)
-		if err1 != nil || err2 != nil || strings.Contains(piece, ";") {
-			return Config{}, errors.New("the options cannot be read: put & between them, and write special characters with percent signs, % as %25 and ; as %3B")
-		}
-		i := slices.Index(names, name)
-		switch {
-		case i < 0:
-			return Config{}, spelling.UnknownOption(name, names)
-		case given[name]:
-			return Config{}, fmt.Errorf("the option %s is given twice: give it once", name)
-		case value == "":
-			return Config{}, fmt.Errorf("the option %s has no value: write %[1]s=value, or leave it out", name)
-		}
-		given[name] = true
+	err := urloption.Read(query, names, func(i int, value string) error {
 		if err := options[i].set(&cfg, value); err != nil {
-			return Config{}, fmt.Errorf("the option %s %w", name, err)
+			return fmt.Errorf("the option %s %w", names[i], err)
 		}
+		return nil
+	})
+	if err != nil {
+		return Config{}, err
 	}
 	return cfg, nil
 }

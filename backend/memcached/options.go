@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dogpile-go/dogpile/internal/memcachedio"
-	"github.com/dogpile-go/dogpile/internal/spelling"
+	"github.com/dogpile-go/dogpile/internal/urloption"
 )
 
 // option is one that a URL may have. set stores its value, which is not empty, or
@@ -48,32 +46,17 @@ func setOptions(cfg *Config, u *url.URL) error {
 	for i, o := range options {
 		names[i] = o.name
 	}
-	given := map[string]bool{}
-	for piece := range strings.SplitSeq(u.RawQuery, "&") {
-		if piece == "" {
-			continue
+	err := urloption.Read(u.RawQuery, names, func(i int, value string) error {
+		if options[i].tls && !encrypted {
+			return fmt.Errorf("the option %s means nothing with %s://: write memcacheds://, or leave the option out", names[i], u.Scheme)
 		}
-		rawName, rawValue, _ := strings.Cut(piece, "=")
-		name, err1 := url.QueryUnescape(rawName)
-		value, err2 := url.QueryUnescape(rawValue)
-		if err1 != nil || err2 != nil || strings.Contains(piece, ";") {
-			return errors.New("the options cannot be read: put & between them, and write special characters with percent signs, % as %25 and ; as %3B")
-		}
-		i := slices.Index(names, name)
-		switch {
-		case i < 0:
-			return spelling.UnknownOption(name, names)
-		case given[name]:
-			return fmt.Errorf("the option %s is given twice: give it once", name)
-		case value == "":
-			return fmt.Errorf("the option %s has no value: write %[1]s=value, or leave it out", name)
-		case options[i].tls && !encrypted:
-			return fmt.Errorf("the option %s means nothing with %s://: write memcacheds://, or leave the option out", name, u.Scheme)
-		}
-		given[name] = true
 		if err := options[i].set(cfg, value); err != nil {
-			return fmt.Errorf("the option %s %w", name, err)
+			return fmt.Errorf("the option %s %w", names[i], err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if cfg.TLS != nil && cfg.TLS.InsecureSkipVerify && cfg.TLS.RootCAs != nil {
 		return errors.New("the options tls_ca and tls_insecure=true exclude each other: leave tls_insecure out to have certificates verified")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/internal/spelling"
+	"github.com/dogpile-go/dogpile/internal/urloption"
 )
 
 const (
@@ -57,35 +58,19 @@ func (k kind) settings(u *url.URL) (settings, error) {
 	for i, o := range options {
 		names[i] = o.name
 	}
-	given := map[string]bool{}
-	for piece := range strings.SplitSeq(u.RawQuery, "&") {
-		if piece == "" {
-			continue
-		}
-		rawName, rawValue, _ := strings.Cut(piece, "=")
-		name, err1 := url.QueryUnescape(rawName)
-		value, err2 := url.QueryUnescape(rawValue)
-		if err1 != nil || err2 != nil || strings.Contains(piece, ";") {
-			return settings{}, errors.New("the options cannot be read: put & between them, and write special characters with percent signs, % as %25 and ; as %3B")
-		}
-		i := slices.Index(names, name)
-		switch {
-		case i < 0:
-			return settings{}, unknown(name, names, given["sentinel_password"])
-		case given[name]:
-			return settings{}, fmt.Errorf("the option %s is given twice: give it once", name)
-		case value == "":
-			return settings{}, fmt.Errorf("the option %s has no value: write %[1]s=value, or leave it out", name)
-		}
-		given[name] = true
+	err := urloption.Read(u.RawQuery, names, func(i int, value string) error {
 		if only := options[i].only; only != nil {
 			if scheme := only(k); scheme != "" {
-				return settings{}, fmt.Errorf("the option %s means nothing with %s://: write %s://, or leave the option out", name, k.scheme, scheme)
+				return fmt.Errorf("the option %s means nothing with %s://: write %s://, or leave the option out", names[i], k.scheme, scheme)
 			}
 		}
 		if err := options[i].set(&s, value); err != nil {
-			return settings{}, fmt.Errorf("the option %s %w", name, err)
+			return fmt.Errorf("the option %s %w", names[i], err)
 		}
+		return nil
+	})
+	if err != nil {
+		return settings{}, discreet(err, names)
 	}
 	if s.sentinelUsername != "" && s.sentinelPassword == "" {
 		return settings{}, errors.New("the option sentinel_username needs sentinel_password beside it")
@@ -96,13 +81,14 @@ func (k kind) settings(u *url.URL) (settings, error) {
 	return s, nil
 }
 
-// unknown returns the error for an option that does not exist.
-func unknown(name string, names []string, afterPassword bool) error {
-	if afterPassword && spelling.Nearest(name, names) == "" {
-		// It may be the rest of a password that was cut at an ampersand.
+// discreet returns err, or another one if err may tell the rest of a password that was
+// cut at an ampersand.
+func discreet(err error, names []string) error {
+	var unknown *urloption.Unknown
+	if errors.As(err, &unknown) && slices.Contains(unknown.Before, "sentinel_password") && spelling.Nearest(unknown.Name, names) == "" {
 		return fmt.Errorf("there is an unknown option behind sentinel_password: in a password write & as %%26; there are %s", strings.Join(names, ", "))
 	}
-	return spelling.UnknownOption(name, names)
+	return err
 }
 
 // encrypted says which scheme has TLS, for those that do not.
