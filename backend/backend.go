@@ -15,10 +15,10 @@
 //
 // # Stamps
 //
-// A [Guard] is something that can be invalidated as a whole, such as a region.
-// Its [Stamps] are random and replaced at each invalidation. An entry carries
-// the stamps that were current before its creator began; a reader compares them
-// with those that are current now. No clock and no counter takes part, so no two
+// A [Guard] is something that can be invalidated as a whole, such as a region or
+// what carries a tag. Its [Stamps] are random and replaced at each invalidation. An
+// entry carries the stamps that were current before its creator began; a reader
+// compares them with those that are current now. No clock and no counter takes part, so no two
 // machines have to agree on anything, and a stamp that was lost or evicted can
 // only invalidate, never validate.
 //
@@ -67,7 +67,7 @@ type Backend interface {
 
 	// GetMulti is Get for many keys in one round trip. Entries stand in the
 	// order of keys, nil for a miss; a key that stands there twice is answered
-	// twice.
+	// twice. Without keys it reads the stamps alone.
 	GetMulti(ctx context.Context, keys []Key, guards []Guard) ([]*Entry, []Stamps, error)
 
 	// Acquire tries to take the lease of each key and re-reads the entries of
@@ -85,6 +85,10 @@ type Backend interface {
 
 	// Set stores items and then reads the stamps of guards: in one round trip where
 	// all items have leases. No key may stand in items twice.
+	//
+	// The guards are those of which the entries carry stamps. Those of tags are kept
+	// at least as long as the items are, as far as the backend keeps anything; those
+	// that are absent may stay so.
 	//
 	// When it has returned, with an error or without one, nothing of it takes effect
 	// any more after a Delete, a Renew or a Set that begins then, not even through a
@@ -108,8 +112,11 @@ type Backend interface {
 	Stamps(ctx context.Context, guards []Guard) ([]Stamps, error)
 
 	// Renew replaces one stamp of each guard with a new random one: Stamps.Hard,
-	// or, when soft is true, Stamps.Soft. When it has returned nil, every read
-	// that begins anywhere sees the new stamp.
+	// or, when soft is true, Stamps.Soft, and then leaves Stamps.Hard as it is. It
+	// takes one round trip, or a constant number. The stamps of a tag that are absent
+	// may stay so. When it has returned nil, every read that begins anywhere sees the
+	// new stamps. Where guards of one region are renewed, the first one is renewed
+	// before any of the others is.
 	Renew(ctx context.Context, guards []Guard, soft bool) error
 
 	// Close releases what the backend holds and ends the leases that it granted.
@@ -127,6 +134,10 @@ type Entry struct {
 	// Stamps are those of the region, captured before the creator began.
 	Stamps Stamps
 
+	// Tags are the further guards of the value, with their stamps from before the
+	// creator began.
+	Tags []Tagged
+
 	// Created is when the creator returned.
 	Created time.Time
 
@@ -143,6 +154,19 @@ type Entry struct {
 	// Data is the value encoded, with everything above inside it, for backends
 	// that keep bytes. The fields above are then zero.
 	Data []byte
+}
+
+// Tagged is one guard of a value beside its region's.
+type Tagged struct {
+	// Tag is the [Guard]'s.
+	Tag string
+
+	// Stamps are what it had before the value's creator began.
+	Stamps Stamps
+
+	// Live is the cell of the guard's current stamps, for backends that are [Local];
+	// otherwise it is nil.
+	Live *LiveStamps
 }
 
 // Found is what a read of one key returned.
@@ -214,6 +238,11 @@ type LocalRegion interface {
 	// Live returns the cell that always holds the region's current stamps. Equal
 	// regions have the same cell.
 	Live() *LiveStamps
+
+	// LiveTag is Live for the guard of a tag. A cell is kept at least as long as
+	// somebody holds it; if nobody does it may be dropped, and then a later one has
+	// other stamps.
+	LiveTag(tag string) *LiveStamps
 }
 
 // Clock is an optional capability of backends whose server has a clock of its

@@ -21,6 +21,7 @@ type Guard struct {
 	// Region is the name of the region. It contains no colon.
 	Region string
 
-	// Tag is any string; empty means the region itself.
+	// Tag is any string of up to 64 KiB; empty means the region itself. Those of
+	// package region are short; see there for what they stand for.
 	Tag string
 }

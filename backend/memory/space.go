@@ -33,6 +33,7 @@ type stored struct {
 // There is one for each name, so that a pointer tells regions apart.
 type space struct {
 	backend *Backend
+	region  string
 	seed    maphash.Seed // the Backend's
 	salt    uint64       // differs from region to region
 	live    *backend.LiveStamps
@@ -46,6 +47,7 @@ func (b *Backend) in(region string) *space {
 	}
 	made := &space{
 		backend: b,
+		region:  region,
 		seed:    b.seed,
 		salt:    maphash.String(b.seed, region),
 		live:    b.core.Live(backend.Guard{Region: region}),
@@ -102,3 +104,8 @@ func (s *space) PeekBytes(name []byte) (e *backend.Entry, atMost time.Duration) 
 
 // Live returns the cell of the region's stamps.
 func (s *space) Live() *backend.LiveStamps { return s.live }
+
+// LiveTag returns the cell of a tag's stamps.
+func (s *space) LiveTag(tag string) *backend.LiveStamps {
+	return s.backend.core.Live(backend.Guard{Region: s.region, Tag: tag})
+}

@@ -113,7 +113,7 @@ func (b *Backend) Renew(_ context.Context, guards []backend.Guard, soft bool) er
 
 // In returns the view of one region, in which nothing is ever found.
 func (b *Backend) In(region string) backend.LocalRegion {
-	return space{b.core.Live(backend.Guard{Region: region})}
+	return space{b.core, region}
 }
 
 // Close ends all leases and wakes all waiters. It returns nil.
@@ -125,8 +125,14 @@ func (b *Backend) Close() error {
 func nothing(backend.Key) *backend.Entry { return nil }
 
 // space is one region's share of nothing.
-type space struct{ live *backend.LiveStamps }
+type space struct {
+	core   *inproc.Core
+	region string
+}
 
 func (space) Peek(string) (*backend.Entry, time.Duration)      { return nil, 0 }
 func (space) PeekBytes([]byte) (*backend.Entry, time.Duration) { return nil, 0 }
-func (s space) Live() *backend.LiveStamps                      { return s.live }
+func (s space) Live() *backend.LiveStamps                      { return s.LiveTag("") }
+func (s space) LiveTag(tag string) *backend.LiveStamps {
+	return s.core.Live(backend.Guard{Region: s.region, Tag: tag})
+}
