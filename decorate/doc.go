@@ -6,6 +6,7 @@
 //
 //	u, err := getUser.Call(ctx, 42)      // from the region, or by loadUser
 //	err = getUser.Invalidate(ctx, 42)    // after the row has changed
+//	err = getUser.InvalidateAll(ctx)     // after all of them may have
 //	u, err = getUser.Original(ctx, 42)   // loadUser itself
 //
 // CacheOnArguments is for functions of one argument after the context;

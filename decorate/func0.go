@@ -41,6 +41,12 @@ func (f *Func0[V]) Invalidate(ctx context.Context) error {
 	return f.bound.Invalidate(ctx, region.Args0{})
 }
 
+// InvalidateAll makes all values of the function dead, in one round trip; see
+// [region.Bound.InvalidateAll].
+func (f *Func0[V]) InvalidateAll(ctx context.Context) error {
+	return f.bound.InvalidateAll(ctx)
+}
+
 // Refresh calls the function, whatever is stored, and stores and returns its
 // value; see [region.Bound.Refresh].
 func (f *Func0[V]) Refresh(ctx context.Context) (V, error) {

@@ -41,6 +41,12 @@ func (f *Func2[A, B, V]) Invalidate(ctx context.Context, a A, b B) error {
 	return f.bound.Invalidate(ctx, region.Args2[A, B]{A: a, B: b})
 }
 
+// InvalidateAll makes all values of the function dead, in one round trip; see
+// [region.Bound.InvalidateAll].
+func (f *Func2[A, B, V]) InvalidateAll(ctx context.Context) error {
+	return f.bound.InvalidateAll(ctx)
+}
+
 // Refresh calls the function, whatever is stored, and stores and returns its
 // value; see [region.Bound.Refresh].
 func (f *Func2[A, B, V]) Refresh(ctx context.Context, a A, b B) (V, error) {

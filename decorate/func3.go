@@ -41,6 +41,12 @@ func (f *Func3[A, B, C, V]) Invalidate(ctx context.Context, a A, b B, c C) error
 	return f.bound.Invalidate(ctx, region.Args3[A, B, C]{A: a, B: b, C: c})
 }
 
+// InvalidateAll makes all values of the function dead, in one round trip; see
+// [region.Bound.InvalidateAll].
+func (f *Func3[A, B, C, V]) InvalidateAll(ctx context.Context) error {
+	return f.bound.InvalidateAll(ctx)
+}
+
 // Refresh calls the function, whatever is stored, and stores and returns its
 // value; see [region.Bound.Refresh].
 func (f *Func3[A, B, C, V]) Refresh(ctx context.Context, a A, b B, c C) (V, error) {

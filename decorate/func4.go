@@ -41,6 +41,12 @@ func (f *Func4[A, B, C, D, V]) Invalidate(ctx context.Context, a A, b B, c C, d 
 	return f.bound.Invalidate(ctx, region.Args4[A, B, C, D]{A: a, B: b, C: c, D: d})
 }
 
+// InvalidateAll makes all values of the function dead, in one round trip; see
+// [region.Bound.InvalidateAll].
+func (f *Func4[A, B, C, D, V]) InvalidateAll(ctx context.Context) error {
+	return f.bound.InvalidateAll(ctx)
+}
+
 // Refresh calls the function, whatever is stored, and stores and returns its
 // value; see [region.Bound.Refresh].
 func (f *Func4[A, B, C, D, V]) Refresh(ctx context.Context, a A, b B, c C, d D) (V, error) {

@@ -45,6 +45,12 @@ func (f *MultiFunc[K, V]) Invalidate(ctx context.Context, ids ...K) error {
 	return f.bound.Invalidate(ctx, ids...)
 }
 
+// InvalidateAll makes all values of the function dead, in one round trip; see
+// [region.Bound.InvalidateAll].
+func (f *MultiFunc[K, V]) InvalidateAll(ctx context.Context) error {
+	return f.bound.InvalidateAll(ctx)
+}
+
 // Refresh calls the function for all ids, whatever is stored, and stores and
 // returns its values.
 func (f *MultiFunc[K, V]) Refresh(ctx context.Context, ids []K) (map[K]V, error) {

@@ -3,7 +3,6 @@ package region
 import (
 	"context"
 
-	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/flight"
 )
 
@@ -16,12 +15,6 @@ type approach struct {
 	sight  sight
 	ticket flight.Ticket[outcome]
 	leads  bool // the flight is its own
-}
-
-// glance is what one look at the backend has shown.
-type glance struct {
-	found backend.Found
-	err   error
 }
 
 // approach looks at a key and joins, follows or leads a flight, if nothing is found
@@ -49,7 +42,7 @@ func (st *state) approach(ctx context.Context, a *asks, at *approach) bool {
 	}
 	seen, good := l.Wait(ctx)
 	if good {
-		st.join(a, at, st.judged(a, at, seen), seen.err)
+		st.join(a, at, st.judged(a, at, &seen), seen.err)
 	}
 	return good
 }
@@ -65,10 +58,10 @@ func (st *state) lookFirst(ctx context.Context, a *asks, at *approach, l *flight
 	if st.follow(a, at) {
 		return true // and so will the others
 	}
-	seen.found, seen.err = st.backend.Get(ctx, backend.Key{Region: st.region.name, Name: at.key}, st.guards)
+	seen = st.glance(ctx, at.key, a.wants(at.key))
 	good = seen.err == nil || ctx.Err() == nil
 	st.lookFailed(ctx, at, seen.err)
-	st.join(a, at, st.judged(a, at, seen), seen.err)
+	st.join(a, at, st.judged(a, at, &seen), seen.err)
 	return true
 }
 
@@ -79,11 +72,11 @@ func (st *state) lookFailed(ctx context.Context, at *approach, err error) {
 	}
 }
 
-func (st *state) judged(a *asks, at *approach, seen glance) sight {
+func (st *state) judged(a *asks, at *approach, seen *glance) sight {
 	if seen.err != nil {
 		return sight{}
 	}
-	return st.judge(a, at.key, seen.found.Entry, first(seen.found.Stamps))
+	return st.judge(a, at.key, seen)
 }
 
 // join takes what was seen, or joins the flight that will bring something better. err

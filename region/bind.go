@@ -33,10 +33,34 @@ type Args4[A, B, C, D any] struct {
 
 // Bind1 binds a function of one argument.
 func Bind1[A, V any](r *Region, fn func(context.Context, A) (V, error), opts ...Option) *Bound[A, V] {
-	return bind(r, fn == nil, fn, fn, opts, argkey.For[A], func(key any) (func(A) string, bool) {
-		f, ok := key.(func(A) string)
-		return f, ok
-	})
+	return bind(r, fn == nil, fn, fn, opts, argkey.For[A], spread1[A, string], spread1[A, []string])
+}
+
+// The spread functions make one of a function's arguments, if it has the right ones.
+
+func spread1[A, R any](f any) (func(A) R, bool) {
+	of, ok := f.(func(A) R)
+	return of, ok && of != nil
+}
+
+func spread0[R any](f any) (func(Args0) R, bool) {
+	of, ok := f.(func() R)
+	return func(Args0) R { return of() }, ok && of != nil
+}
+
+func spread2[A, B, R any](f any) (func(Args2[A, B]) R, bool) {
+	of, ok := f.(func(A, B) R)
+	return func(p Args2[A, B]) R { return of(p.A, p.B) }, ok && of != nil
+}
+
+func spread3[A, B, C, R any](f any) (func(Args3[A, B, C]) R, bool) {
+	of, ok := f.(func(A, B, C) R)
+	return func(p Args3[A, B, C]) R { return of(p.A, p.B, p.C) }, ok && of != nil
+}
+
+func spread4[A, B, C, D, R any](f any) (func(Args4[A, B, C, D]) R, bool) {
+	of, ok := f.(func(A, B, C, D) R)
+	return func(p Args4[A, B, C, D]) R { return of(p.A, p.B, p.C, p.D) }, ok && of != nil
 }
 
 // Bind0 binds a function without arguments.
@@ -45,10 +69,7 @@ func Bind0[V any](r *Region, fn func(context.Context) (V, error), opts ...Option
 		func() (argkey.Encoder[Args0], error) {
 			return func(dst []byte, _ Args0) ([]byte, error) { return dst, nil }, nil
 		},
-		func(key any) (func(Args0) string, bool) {
-			f, ok := key.(func() string)
-			return func(Args0) string { return f() }, ok
-		})
+		spread0[string], spread0[[]string])
 }
 
 // Bind2 binds a function of two arguments.
@@ -62,10 +83,7 @@ func Bind2[A, B, V any](r *Region, fn func(context.Context, A, B) (V, error), op
 				return then(b, dst, p.B, err)
 			}, l.err
 		},
-		func(key any) (func(Args2[A, B]) string, bool) {
-			f, ok := key.(func(A, B) string)
-			return func(p Args2[A, B]) string { return f(p.A, p.B) }, ok
-		})
+		spread2[A, B, string], spread2[A, B, []string])
 }
 
 // Bind3 binds a function of three arguments.
@@ -80,10 +98,7 @@ func Bind3[A, B, C, V any](r *Region, fn func(context.Context, A, B, C) (V, erro
 				return then(c, dst, p.C, err)
 			}, l.err
 		},
-		func(key any) (func(Args3[A, B, C]) string, bool) {
-			f, ok := key.(func(A, B, C) string)
-			return func(p Args3[A, B, C]) string { return f(p.A, p.B, p.C) }, ok
-		})
+		spread3[A, B, C, string], spread3[A, B, C, []string])
 }
 
 // Bind4 binds a function of four arguments.
@@ -99,10 +114,7 @@ func Bind4[A, B, C, D, V any](r *Region, fn func(context.Context, A, B, C, D) (V
 				return then(d, dst, p.D, err)
 			}, l.err
 		},
-		func(key any) (func(Args4[A, B, C, D]) string, bool) {
-			f, ok := key.(func(A, B, C, D) string)
-			return func(p Args4[A, B, C, D]) string { return f(p.A, p.B, p.C, p.D) }, ok
-		})
+		spread4[A, B, C, D, string], spread4[A, B, C, D, []string])
 }
 
 // argumentList collects what is wrong with the arguments of one function.

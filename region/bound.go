@@ -31,6 +31,11 @@ type Bound[P, V any] struct {
 	claim   *claimant              // nil with WithKey, which has no key space
 	claimed atomic.Pointer[claims] // where claim was granted
 
+	tagsOf   func(P) []string // WithTagsFunc; nil: none
+	function string           // the guard of all its values; empty if they have none
+	fixed    []string         // the tags that every value has, by the names of their guards
+	plain    bool             // a call asks for nothing but the value, with its fixed tags
+
 	open   string // namespace and "("
 	encode argkey.Encoder[P]
 	key    func(P) string // WithKey; nil: open, the encoded arguments, ")"
@@ -39,17 +44,28 @@ type Bound[P, V any] struct {
 // bind makes a Bound of a function that was given as original and takes its
 // arguments as one.
 func bind[P, V any](r *Region, isNil bool, original any, fn func(context.Context, P) (V, error), opts []Option,
-	encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) *Bound[P, V] {
+	encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool), tagsOf func(any) (func(P) []string, bool)) *Bound[P, V] {
 
-	b := &Bound[P, V]{
-		region: r, fn: fn,
-		forCall: only[CallOption](opts), forGet: only[GetOption](opts), forSet: only[SetOption](opts),
+	b := &Bound[P, V]{region: r, fn: fn}
+	b.err = b.configure(isNil, original, opts, encoder, keyOf, tagsOf)
+	if b.function != "" {
+		opts = append([]Option{guardsOption{b.function}}, opts...)
 	}
-	b.err = b.configure(isNil, original, opts, encoder, keyOf)
+	b.forCall, b.forGet, b.forSet = only[CallOption](opts), only[GetOption](opts), only[SetOption](opts)
+	b.plain = b.tagsOf == nil && !slices.ContainsFunc(b.forCall, func(o CallOption) bool {
+		switch o.(type) {
+		case TagsOption, guardsOption:
+			return false
+		}
+		return true
+	})
+	if s, err := collect(b.forCall, reflect.TypeFor[V]()); err == nil {
+		b.fixed = s.tags
+	}
 	return b
 }
 
-func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool)) error {
+func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool), tagsOf func(any) (func(P) []string, bool)) error {
 	switch {
 	case b.region == nil, checkName(b.region.name) != nil:
 		return b.region.notUsable()
@@ -60,9 +76,16 @@ func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder
 	if err != nil {
 		return b.region.fail(err)
 	}
+	if s.tagsOf != nil {
+		tags, ok := tagsOf(s.tagsOf)
+		if !ok {
+			return b.region.fail(fmt.Errorf("%w: WithTagsFunc needs a function of the same arguments without the context that returns a []string, not %T", ErrConfig, s.tagsOf))
+		}
+		b.tagsOf = tags
+	}
 	if s.key != nil {
 		key, ok := keyOf(s.key)
-		if !ok || reflect.ValueOf(s.key).IsNil() {
+		if !ok {
 			return b.region.fail(fmt.Errorf("%w: WithKey needs a function of the same arguments without the context that returns a string, not %T", ErrConfig, s.key))
 		}
 		if s.namespace != "" {
@@ -87,6 +110,9 @@ func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder
 	}
 	b.claim = &claimant{namespace: namespace, who: fmt.Sprintf("%s (wrapped at %s)", name, wrappedAt())}
 	b.open = namespace + "("
+	if !s.alone {
+		b.function = guardTag(functionMark, namespace)
+	}
 	return nil
 }
 
@@ -106,12 +132,12 @@ func putBack(buf *[]byte, key []byte) {
 // Call returns the function's value for p, from the region if it is there: it is
 // [GetOrCreate] with the function as creator.
 func (b *Bound[P, V]) Call(ctx context.Context, p P) (V, error) {
-	if st := b.granted(); st != nil && st.local != nil && len(b.forCall) == 0 && !b.region.mayReenter(ctx) {
+	if st := b.granted(); st != nil && st.local != nil && b.plain && !b.region.mayReenter(ctx) {
 		buf := buffers.Get().(*[]byte)
 		key, err := b.appendKey((*buf)[:0], p)
 		var hit *V
 		if err == nil {
-			hit, _ = st.peekBytes(key).(*V)
+			hit, _ = st.peekBytes(key, b.fixed).(*V)
 		}
 		putBack(buf, key)
 		if hit != nil {
@@ -140,6 +166,9 @@ func (b *Bound[P, V]) call(ctx context.Context, p P, opts []CallOption) (value V
 	key, err := b.Key(p)
 	if err != nil {
 		return value, err
+	}
+	if b.tagsOf != nil {
+		opts = append(slices.Clip(opts), guardsOption(guardTags(b.tagsOf(p))))
 	}
 	return getOrCreate[V](ctx, b.region, key, func() maker {
 		return makerOf(func(ctx context.Context) (V, error) { return b.fn(ctx, p) })
@@ -184,7 +213,11 @@ func (b *Bound[P, V]) Get(ctx context.Context, p P) (value V, ok bool, err error
 	if err != nil {
 		return value, false, err
 	}
-	found, err := get(ctx, b.region, key, typeOf[V](), b.forGet)
+	opts := b.forGet
+	if b.tagsOf != nil {
+		opts = append(slices.Clip(opts), guardsOption(guardTags(b.tagsOf(p))))
+	}
+	found, err := get(ctx, b.region, key, typeOf[V](), opts)
 	if got, ok := found.(*V); ok {
 		return *got, true, nil
 	}
@@ -197,7 +230,11 @@ func (b *Bound[P, V]) Set(ctx context.Context, p P, value V) error {
 	if err != nil {
 		return err
 	}
-	return setMulti(ctx, b.region, map[string]any{key: &value}, typeOf[V](), b.forSet)
+	opts := b.forSet
+	if b.tagsOf != nil {
+		opts = append(slices.Clip(opts), guardsOption(guardTags(b.tagsOf(p))))
+	}
+	return setMulti(ctx, b.region, map[string]any{key: &value}, typeOf[V](), opts)
 }
 
 // Invalidate removes the value for p, as [Region.Delete] does.
@@ -207,6 +244,24 @@ func (b *Bound[P, V]) Invalidate(ctx context.Context, p P) error {
 		return err
 	}
 	return b.region.Delete(ctx, key)
+}
+
+// InvalidateAll makes all values of the function dead that were created before it was
+// called, as [Region.Invalidate] does for the region: in one round trip, however many
+// there are. Plain calls of the function through [Cached], in other programs, have to be
+// made with this method's kind of wrapper, too: what they store lacks the function's
+// stamps, and is created anew here.
+//
+// With [WithKey] it returns an error that wraps [ErrConfig]: the keys are then not the
+// function's own. Give the function [WithTags], and use [Region.InvalidateTags].
+func (b *Bound[P, V]) InvalidateAll(ctx context.Context) error {
+	switch {
+	case b.err != nil:
+		return b.err
+	case b.function == "":
+		return b.region.fail(fmt.Errorf("%w: the keys of a function with WithKey are not its own; give it WithTags and invalidate the tag", ErrConfig))
+	}
+	return b.region.invalidate(ctx, order{function: b.function}, InvalidationEvent{Function: b.claim.namespace, Mode: Hard})
 }
 
 // Refresh calls the function and stores and returns its value, whatever is stored

@@ -3,6 +3,7 @@ package region
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -21,10 +22,7 @@ type BoundMulti[K comparable, V any] struct {
 // BindMulti binds a function that returns the values of ids.
 func BindMulti[K comparable, V any](r *Region, fn func(context.Context, []K) (map[K]V, error), opts ...Option) *BoundMulti[K, V] {
 	return &BoundMulti[K, V]{fn: fn, one: bind[K, V](r, fn == nil, fn, nil, opts, argkey.For[K],
-		func(key any) (func(K) string, bool) {
-			f, ok := key.(func(K) string)
-			return f, ok
-		})}
+		spread1[K, string], spread1[K, []string])}
 }
 
 // Call returns the values of ids, calling the function once for those that are to
@@ -55,8 +53,26 @@ func (b *BoundMulti[K, V]) load(ctx context.Context, ids []K, opts []CallOption)
 			return nil, err
 		}
 		return b.keyed(values)
-	}, opts...)
+	}, b.tagged(opts, byKey)...)
 	return byID(found, byKey), err
+}
+
+// tagged adds the option that gives every key the tags of its id, if there are any.
+func (b *BoundMulti[K, V]) tagged(opts []CallOption, byKey map[string]K) []CallOption {
+	if b.one.tagsOf == nil {
+		return opts
+	}
+	return append(slices.Clip(opts), b.eachTags(byKey))
+}
+
+// eachTags is asked more than once for a key, and asks for its tags once. A call's
+// options are not used by two goroutines at the same time.
+func (b *BoundMulti[K, V]) eachTags(byKey map[string]K) eachOption {
+	tags := make(map[string][]string, len(byKey))
+	for key, id := range byKey {
+		tags[key] = guardTags(b.one.tagsOf(id))
+	}
+	return func(key string) []string { return tags[key] }
 }
 
 // Get returns the fresh values of ids, as [GetMulti] does.
@@ -65,7 +81,11 @@ func (b *BoundMulti[K, V]) Get(ctx context.Context, ids []K) (map[K]V, error) {
 	if err != nil {
 		return map[K]V{}, err
 	}
-	found, err := getMulti(ctx, b.one.region, keys, typeOf[V](), b.one.forGet)
+	opts := b.one.forGet
+	if b.one.tagsOf != nil {
+		opts = append(slices.Clip(opts), b.eachTags(byKey))
+	}
+	found, err := getMulti(ctx, b.one.region, keys, typeOf[V](), opts)
 	return byID(unbox[V](found), byKey), err
 }
 
@@ -79,7 +99,15 @@ func (b *BoundMulti[K, V]) Set(ctx context.Context, values map[K]V) error {
 	for key, value := range keyed {
 		boxed[key] = &value
 	}
-	return setMulti(ctx, b.one.region, boxed, typeOf[V](), b.one.forSet)
+	opts := b.one.forSet
+	if b.one.tagsOf != nil {
+		_, byKey, err := b.keys(slices.Collect(maps.Keys(values)))
+		if err != nil {
+			return err
+		}
+		opts = append(slices.Clip(opts), b.eachTags(byKey))
+	}
+	return setMulti(ctx, b.one.region, boxed, typeOf[V](), opts)
 }
 
 // Invalidate removes the values of ids, as [Region.Delete] does.
@@ -90,6 +118,9 @@ func (b *BoundMulti[K, V]) Invalidate(ctx context.Context, ids ...K) error {
 	}
 	return b.one.region.Delete(ctx, keys...)
 }
+
+// InvalidateAll makes all values of the function dead, as [Bound.InvalidateAll] does.
+func (b *BoundMulti[K, V]) InvalidateAll(ctx context.Context) error { return b.one.InvalidateAll(ctx) }
 
 // Key returns the key of id in the region, as [Bound.Key] does.
 func (b *BoundMulti[K, V]) Key(id K) (string, error) { return b.one.Key(id) }

@@ -3,6 +3,7 @@ package region_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 // measured over it is the region's share of a hit, and the codec's.
 type shelf struct {
 	backend.Backend
-	lies map[string]backend.Found
+	lies   map[string]backend.Found
+	stamps map[backend.Guard]backend.Stamps
 }
 
 func (s *shelf) Get(ctx context.Context, key backend.Key, guards []backend.Guard) (backend.Found, error) {
@@ -27,7 +29,14 @@ func (s *shelf) Get(ctx context.Context, key backend.Key, guards []backend.Guard
 	if err := ctx.Err(); err != nil {
 		return backend.Found{}, err
 	}
-	return s.lies[key.Name], nil
+	found := s.lies[key.Name]
+	if len(guards) > 1 {
+		found.Stamps = make([]backend.Stamps, len(guards))
+		for i, guard := range guards {
+			found.Stamps[i] = s.stamps[guard]
+		}
+	}
+	return found, nil
 }
 
 // fill puts on the shelf what is stored under keys by now.
@@ -56,7 +65,7 @@ func loadAccount(_ context.Context, id int64) (account, error) {
 // byteHits are the ways to hit an account on a shelf.
 func byteHits(tb testing.TB) map[string]func(context.Context) error {
 	tb.Helper()
-	s := &shelf{Backend: memory.New(memory.Config{Copy: true}), lies: map[string]backend.Found{}}
+	s := &shelf{Backend: memory.New(memory.Config{Copy: true}), lies: map[string]backend.Found{}, stamps: map[backend.Guard]backend.Stamps{}}
 	r, err := region.New("accounts", region.Config{
 		Backend: s, Expiration: time.Hour, Observer: loud{tb},
 	})
@@ -85,6 +94,14 @@ func byteHits(tb testing.TB) map[string]func(context.Context) error {
 		tb.Fatal(err)
 	}
 	s.fill(tb, "accounts", "account:1234567", key, "accounts(int64(1234567))")
+	guards := []backend.Guard{{Region: "accounts"}, {Region: "accounts", Tag: "(" + key[:strings.Index(key, "(")]}}
+	stamps, err := s.Backend.Stamps(ctx, guards)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i, guard := range guards {
+		s.stamps[guard] = stamps[i]
+	}
 
 	create := func(context.Context) (account, error) { return account{}, region.ErrNotFound }
 	check := func(got account, err error) error {
@@ -101,10 +118,10 @@ func byteHits(tb testing.TB) map[string]func(context.Context) error {
 		"GetOrCreate": func(ctx context.Context) error {
 			return check(region.GetOrCreate(ctx, r, "account:1234567", create))
 		},
-		"Cached(int64)": func(ctx context.Context) error {
+		"CacheOnArguments": func(ctx context.Context) error {
 			return check(bound.Call(ctx, want.ID))
 		},
-		"Cached(int64), Namespace": func(ctx context.Context) error {
+		"Cached": func(ctx context.Context) error {
 			return check(bySpace(ctx, want.ID))
 		},
 		"Bound.Get": func(ctx context.Context) error {
@@ -121,7 +138,7 @@ func (l loud) ObserveBadEntry(e region.BadEntryEvent) { l.Error(e.Err) }
 
 func BenchmarkByteHit(b *testing.B) {
 	hits := byteHits(b)
-	for _, who := range []string{"Get", "GetOrCreate", "Cached(int64)", "Cached(int64), Namespace", "Bound.Get"} {
+	for _, who := range []string{"Get", "GetOrCreate", "Cached", "CacheOnArguments", "Bound.Get"} {
 		hit := hits[who]
 		b.Run(who+"/serial", func(b *testing.B) {
 			ctx := b.Context()

@@ -1,6 +1,9 @@
 package region
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Cached returns fn with its values kept in r: a function of the same type that
 // looks into the region first and calls fn when it has to, as [GetOrCreate] does.
@@ -23,30 +26,36 @@ import "context"
 // receivers, and to instances of generic functions. On a backend that keeps Go values all callers get the same value:
 // do not change what a slice, map or pointer in it leads to.
 func Cached[A, V any](r *Region, fn func(context.Context, A) (V, error), opts ...Option) func(context.Context, A) (V, error) {
-	return Bind1(r, fn, opts...).Call
+	return Bind1(r, fn, alone(opts)...).Call
+}
+
+// alone leaves out the stamps of the function, which nobody can renew who has no more of
+// it than Cached returns. A hit has one thing less to ask for.
+func alone(opts []Option) []Option {
+	return append(slices.Clip(opts), WrapOption{func(s *settings) { s.alone = true }})
 }
 
 // Cached0 is [Cached] for functions without arguments.
 func Cached0[V any](r *Region, fn func(context.Context) (V, error), opts ...Option) func(context.Context) (V, error) {
-	b := Bind0(r, fn, opts...)
+	b := Bind0(r, fn, alone(opts)...)
 	return func(ctx context.Context) (V, error) { return b.Call(ctx, Args0{}) }
 }
 
 // Cached2 is [Cached] for functions of two arguments.
 func Cached2[A, B, V any](r *Region, fn func(context.Context, A, B) (V, error), opts ...Option) func(context.Context, A, B) (V, error) {
-	bound := Bind2(r, fn, opts...)
+	bound := Bind2(r, fn, alone(opts)...)
 	return func(ctx context.Context, a A, b B) (V, error) { return bound.Call(ctx, Args2[A, B]{a, b}) }
 }
 
 // Cached3 is [Cached] for functions of three arguments.
 func Cached3[A, B, C, V any](r *Region, fn func(context.Context, A, B, C) (V, error), opts ...Option) func(context.Context, A, B, C) (V, error) {
-	bound := Bind3(r, fn, opts...)
+	bound := Bind3(r, fn, alone(opts)...)
 	return func(ctx context.Context, a A, b B, c C) (V, error) { return bound.Call(ctx, Args3[A, B, C]{a, b, c}) }
 }
 
 // Cached4 is [Cached] for functions of four arguments.
 func Cached4[A, B, C, D, V any](r *Region, fn func(context.Context, A, B, C, D) (V, error), opts ...Option) func(context.Context, A, B, C, D) (V, error) {
-	bound := Bind4(r, fn, opts...)
+	bound := Bind4(r, fn, alone(opts)...)
 	return func(ctx context.Context, a A, b B, c C, d D) (V, error) {
 		return bound.Call(ctx, Args4[A, B, C, D]{a, b, c, d})
 	}

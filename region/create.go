@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/flight"
 )
 
@@ -20,14 +21,15 @@ type call struct {
 
 // outcome is what a flight ends with.
 type outcome struct {
-	value   any       // a *T, T being the type of the flight's leader
-	payload []byte    // what value is encoded as, for a backend of bytes
-	decoded *decoding // of payload
-	created bool      // a creator has returned it, as opposed to a read
-	waited  bool      // it was read after somebody else in the fleet had created it
-	missing bool      // the creator of a batch left the key out
-	err     error     // wraps ErrNotFound: there is no such value, unless failed
-	failed  bool      // the creator of a batch failed with err, for whatever reason
+	value   any              // a *T, T being the type of the flight's leader
+	payload []byte           // what value is encoded as, for a backend of bytes
+	decoded *decoding        // of payload
+	tags    []backend.Tagged // that the value carries
+	created bool             // a creator has returned it, as opposed to a read
+	waited  bool             // it was read after somebody else in the fleet had created it
+	missing bool             // the creator of a batch left the key out
+	err     error            // wraps ErrNotFound: there is no such value, unless failed
+	failed  bool             // the creator of a batch failed with err, for whatever reason
 
 	// unproved tells that the backend could not be asked whether anything was
 	// invalidated while the value was created.
@@ -191,6 +193,11 @@ func (st *state) await(ctx context.Context, a *asks, key string, ticket flight.T
 
 	if a.refresh && !(early && out.created) {
 		return outcome{}, flight.ErrStartOver // it wants a value created after it came
+	}
+	if !(early && out.created) && !carries(out.tags, a.wants(key)) {
+		// The leader's call gave the value other tags, so that nobody can say
+		// whether it was invalidated by one of this call's.
+		return outcome{}, flight.ErrStartOver
 	}
 	if out.unproved && !early {
 		// An invalidation that this caller knows of may have come after the

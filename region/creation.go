@@ -21,10 +21,16 @@ type Creation struct {
 	parent *Creation // the creation in whose creator this one was asked for
 	old    func() any
 
-	mu         sync.Mutex // guards what follows
-	over       bool
+	mu   sync.Mutex // guards what follows
+	over bool
+	wishes
+}
+
+// wishes are what a creator has said.
+type wishes struct {
 	expiration time.Duration
 	discard    bool
+	tags       []string // by the names of their guards
 }
 
 type creationKey struct{}
@@ -59,6 +65,28 @@ func (c *Creation) DoNotCache() {
 	c.discard = true
 }
 
+// AddTags gives tags to the value, besides those of [WithTags], once it is known what
+// it is about: its owner, say, or the rows that it was read from. A read then needs a
+// second round trip, unless its call names the tags as well. With more than [MaxTags]
+// the creation fails with [ErrConfig].
+//
+// What was invalidated while the creator was at work counts for tags that it adds, too.
+// Which tags were is not known in the end, only whether any was: then the value goes to
+// those who had asked for it before, but is not stored, and the observer is told
+// [ErrTagsUnproved]. The next creation of the key by this process knows the tags
+// beforehand.
+func (c *Creation) AddTags(tags ...string) {
+	if c == nil {
+		return
+	}
+	named := guardTags(tags)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.tags = unique(append(c.tags, named...))
+	}
+}
+
 // Stale returns the old value, of the type that the creator returns, if there is
 // one that is stale and not dead. In a batch there is none.
 func (c *Creation) Stale() (value any, ok bool) {
@@ -69,14 +97,17 @@ func (c *Creation) Stale() (value any, ok bool) {
 }
 
 // end takes the creator's wishes and ignores later ones.
-func (c *Creation) end() (expiration time.Duration, discard bool, err error) {
+func (c *Creation) end() (wishes, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
 	if c.expiration < 0 && c.expiration != Forever {
-		return 0, false, fmt.Errorf("%w: SetExpiration(%v) is negative", ErrConfig, c.expiration)
+		return wishes{}, fmt.Errorf("%w: SetExpiration(%v) is negative", ErrConfig, c.expiration)
 	}
-	return c.expiration, c.discard, nil
+	if len(c.tags) > MaxTags {
+		return wishes{}, fmt.Errorf("%w: AddTags: %w", ErrConfig, tooManyTags(len(c.tags)))
+	}
+	return c.wishes, nil
 }
 
 func (c *Creation) isOver() bool {

@@ -65,6 +65,14 @@ var (
 	// ErrWrongKeys is wrapped by [*BatchError].
 	ErrWrongKeys = errors.New("the creator returned other keys than it was asked for")
 
+	// ErrPending is wrapped by the error of an invalidation that has not reached the
+	// backend, or of which that is not known.
+	ErrPending = errors.New("the invalidation failed and is tried again in the background; until it succeeds this process takes what it is about for invalid, other processes do not")
+
+	// ErrTagsUnproved is why a value is not stored whose creator has added tags while
+	// others were invalidated.
+	ErrTagsUnproved = errors.New("a tag was invalidated while the value was created, and it is not known whether it was one that the creator has added; name the tags with WithTags where they are known before")
+
 	// ErrEncode is wrapped by the error of Set for a value that the codec cannot
 	// encode.
 	ErrEncode = errors.New("the value cannot be encoded")

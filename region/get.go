@@ -70,7 +70,10 @@ func getMulti(ctx context.Context, r *Region, keys []string, vt *valueType, opts
 	}
 	defer st.leave()
 	a := asks{valueType: vt}
-	if a.settings, err = resolve(opts, vt.typ); err != nil {
+	if a.settings, err = resolve(opts, vt.typ); err == nil {
+		err = a.checkTags(keys)
+	}
+	if err != nil {
 		return nil, r.fail(err)
 	}
 	ctx, bounds := st.bounded(ctx)
@@ -119,13 +122,13 @@ func (st *state) lookMulti(ctx context.Context, a *asks, keys []string) ([]sight
 		}
 		return []sight{s}, nil
 	}
-	entries, stamps, err := st.backend.GetMulti(ctx, st.keys(keys), st.guards)
+	glances, err := st.glanceMulti(ctx, a, keys)
 	if err != nil {
 		return nil, st.readFailed(ctx, keys[0], err)
 	}
 	sights := make([]sight, len(keys))
-	for i := range min(len(entries), len(keys)) {
-		sights[i] = st.judge(a, keys[i], entries[i], first(stamps))
+	for i := range glances {
+		sights[i] = st.judge(a, keys[i], &glances[i])
 	}
 	return sights, nil
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
-	"github.com/dogpile-go/dogpile/internal/envelope"
 )
 
 // verdict is what a stored value is good for.
@@ -19,12 +18,13 @@ const (
 	fresh
 )
 
-// sight is what one read of one key has shown.
+// sight is what one read of one key has shown to a call.
 type sight struct {
 	verdict  verdict
-	notFound bool   // the stored answer is "not found"
-	value    any    // a *T; set if the verdict is stale or fresh, unless notFound
-	payload  []byte // what value was decoded from, if it was
+	notFound bool             // the stored answer is "not found"
+	value    any              // a *T; set if the verdict is stale or fresh, unless notFound
+	payload  []byte           // what value was decoded from, if it was
+	tags     []backend.Tagged // that the value carries
 }
 
 // asks is what a call wants to know of the keys it reads.
@@ -35,83 +35,79 @@ type asks struct {
 
 // look reads one key. An error is the backend's.
 func (st *state) look(ctx context.Context, a *asks, key string) (sight, error) {
-	k := backend.Key{Region: st.region.name, Name: key}
-	if st.local != nil {
-		// The stamps are loaded after the entry, so that both are read after
-		// the call began.
-		found, err := st.backend.Get(ctx, k, nil)
-		if err != nil {
-			return sight{}, err
-		}
-		return st.judge(a, key, found.Entry, st.live.Load()), nil
+	g := st.glance(ctx, key, a.wants(key))
+	if g.err != nil {
+		return sight{}, g.err
 	}
-	found, err := st.backend.Get(ctx, k, st.guards)
-	if err != nil {
-		return sight{}, err
-	}
-	return st.judge(a, key, found.Entry, first(found.Stamps)), nil
+	return st.judge(a, key, &g), nil
 }
 
-// first returns the stamps of the region, which are the first and only ones asked
-// for; zero stamps, which are never current, if a backend returns none.
-func first(stamps []backend.Stamps) backend.Stamps {
-	if len(stamps) == 0 {
-		return backend.Stamps{}
-	}
-	return stamps[0]
-}
-
-// judge says what an entry is good for, now that the region has the stamps
-// current. What cannot be read is a miss and an event.
-func (st *state) judge(a *asks, key string, e *backend.Entry, current backend.Stamps) sight {
-	if e == nil {
+// judge says what an entry is good for. What cannot be read is a miss and an event.
+func (st *state) judge(a *asks, key string, g *glance) sight {
+	if !g.there {
 		return sight{}
 	}
-	if !st.bytes {
-		s := sight{verdict: st.age(a, e.Stamps, current, time.Since(e.Created), e.Expiration, e.NotFound)}
-		switch {
-		case e.NotFound:
-			s.notFound = true
-		case !a.is(e.Value):
-			st.badEntry(key, fmt.Errorf("%w: %T, not *%v", errOtherType, e.Value, a.typ))
-			return sight{}
-		case s.verdict >= stale:
-			s.value = e.Value
-		}
-		return s
-	}
-
-	h, payload, err := envelope.Parse(e.Data, backend.Key{Region: st.region.name, Name: key})
+	err := g.bad
 	switch {
 	case err != nil:
-	case h.Schema != a.schema:
+	case !st.bytes:
+		if !g.NotFound && !a.is(g.Value) {
+			err = fmt.Errorf("%w: %T, not *%v", errOtherType, g.Value, a.typ)
+		}
+	case g.schema != a.schema:
 		err = errOtherType
-	case h.Codec != st.codecID:
+	case g.codec != st.codecID:
 		err = errOtherCodec
 	}
 	if err != nil {
 		st.badEntry(key, err)
 		return sight{}
 	}
-	s := sight{
-		verdict:  st.age(a, h.Stamps, current, st.now().Sub(h.Created), h.Expiration, h.NotFound),
-		notFound: h.NotFound,
-	}
-	if s.verdict >= stale && !s.notFound {
-		if s.value, err = st.decode(a.valueType, payload); err != nil {
+	s := sight{notFound: g.NotFound, tags: g.Tags}
+	s.verdict = min(st.age(a, g), st.valid(a, key, g))
+	switch {
+	case s.verdict == stale && (s.notFound || st.stale == 0):
+		s.verdict = dead // a "not found" is remembered for a short time and never served stale
+	case s.verdict < stale, s.notFound:
+	case st.bytes:
+		if s.value, err = st.decode(a.valueType, g.Data); err != nil {
 			st.badEntry(key, err)
 			return sight{}
 		}
-		s.payload = payload
+		s.payload = g.Data
+	default:
+		s.value = g.Value
 	}
 	return s
 }
 
-// age judges by stamps and age. own is the value's own expiration, or zero.
-func (st *state) age(a *asks, has, current backend.Stamps, age, own time.Duration, notFound bool) verdict {
-	if a.refresh || current.Hard.IsZero() || has.Hard != current.Hard {
+// age judges by the age of a value, and by what the call will take at all.
+func (st *state) age(a *asks, g *glance) verdict {
+	if a.refresh {
 		return dead
 	}
+	old := int64(st.since(g.Created)) // negative if a clock was set back, and then fresh
+	limit := st.limit(a, g.Expiration)
+	switch {
+	case old <= limit:
+		return fresh
+	case old-limit <= st.stale:
+		return stale
+	}
+	return dead
+}
+
+// since returns how long ago a value was created.
+func (st *state) since(created time.Time) time.Duration {
+	if st.bytes {
+		return st.now().Sub(created)
+	}
+	return time.Since(created)
+}
+
+// limit returns the age up to which the call takes a value for fresh that has an
+// expiration of its own, or zero.
+func (st *state) limit(a *asks, own time.Duration) int64 {
 	limit := st.fresh
 	if own != 0 {
 		limit = ageLimit(own)
@@ -121,17 +117,34 @@ func (st *state) age(a *asks, has, current backend.Stamps, age, own time.Duratio
 			limit = call
 		}
 	}
-	old := int64(age) // negative if a clock was set back, and then fresh
-	soft := current.Soft.IsZero() || has.Soft != current.Soft
+	return limit
+}
+
+// valid judges by stamps, and by what this process knows to be invalid though the
+// backend does not.
+func (st *state) valid(a *asks, key string, g *glance) verdict {
+	if wants := a.wants(key); len(wants) > 0 && !carries(g.Tags, wants) {
+		return dead // nobody can say whether it was invalidated
+	}
+	is := compare(g.Stamps, g.region)
+	for i := range g.Tags {
+		is = min(is, compare(g.Tags[i].Stamps, g.tags[i]))
+	}
+	if g.owed != nil {
+		is = min(is, g.owed.verdict(key, g.Tags))
+	}
+	return is
+}
+
+// compare judges by the stamps of one guard. Absent ones are never current.
+func compare(has, now backend.Stamps) verdict {
 	switch {
-	case old <= limit && !soft:
-		return fresh
-	case notFound:
-		return dead // it is remembered for a short time and never served stale
-	case st.stale > 0 && (old <= limit || old-limit <= st.stale):
+	case now.Hard.IsZero() || has.Hard != now.Hard:
+		return dead
+	case now.Soft.IsZero() || has.Soft != now.Soft:
 		return stale
 	}
-	return dead
+	return fresh
 }
 
 // peek is the hit path: the value of key, if it is stored in this process and
@@ -145,21 +158,26 @@ func (r *Region) peek(key string) any {
 	if st == nil || st.local == nil {
 		return nil
 	}
-	return st.good(st.local.Peek(key))
+	e, atMost := st.local.Peek(key)
+	return st.good(e, atMost, nil)
 }
 
-// peekBytes is peek for a key that stands in a buffer.
-func (st *state) peekBytes(key []byte) any {
+// peekBytes is peek for a key that stands in a buffer, and for a value that has tags.
+func (st *state) peekBytes(key []byte, tags []string) any {
 	if st.local == nil {
 		return nil
 	}
-	return st.good(st.local.PeekBytes(key))
+	e, atMost := st.local.PeekBytes(key)
+	return st.good(e, atMost, tags)
 }
 
-// good returns the value of a hit that is at most so old, or nil. A stored "not
-// found" has no value.
-func (st *state) good(e *backend.Entry, atMost time.Duration) any {
+// good returns the value of a hit that is at most so old and has tags, or nil. A stored
+// "not found" has no value.
+func (st *state) good(e *backend.Entry, atMost time.Duration, tags []string) any {
 	if e == nil || !st.live.Are(e.Stamps) {
+		return nil
+	}
+	if len(tags)+len(e.Tags) > 0 && !(carries(e.Tags, tags) && live(e.Tags)) {
 		return nil
 	}
 	limit := st.fresh

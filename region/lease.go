@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 
-	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/lock"
 )
 
 // acquire makes one attempt at the leases of keys, looks again at what is stored
-// under those it got, and captures the region's stamps: all before a creator
-// begins. On an error no lease is held.
-func (p *production) acquire(keys []*pending) (captured backend.Stamps, err error) {
+// under those it got, and captures the stamps of the region and of tags: all before a
+// creator begins. On an error no lease is held.
+func (p *production) acquire(keys []*pending) (captured *capture, err error) {
 	st := p.st
 	defer func() {
 		if err != nil {
@@ -25,7 +24,10 @@ func (p *production) acquire(keys []*pending) (captured backend.Stamps, err erro
 	if st.Mutex != nil && !p.mutexDown {
 		asked = p.acquireMutex(keys)
 	}
-	grants, stamps, err := st.backend.Acquire(p.ctx, st.keys(names(asked)), st.guards)
+	owed := st.owed.Load()
+	tags := p.tagsOf(asked)
+	guards := st.asked(tags)
+	grants, stamps, err := st.backend.Acquire(p.ctx, st.keys(names(asked)), guards)
 	if err == nil && len(grants) != len(asked) {
 		for _, g := range grants {
 			if g.Lease != nil {
@@ -35,21 +37,30 @@ func (p *production) acquire(keys []*pending) (captured backend.Stamps, err erro
 		err = errors.New("the backend answered for another number of keys than it was asked for")
 	}
 	if err != nil {
-		return captured, err
+		return nil, err
 	}
-	captured = first(stamps)
+	captured = st.captured(tags, stamps)
 	for i, q := range asked {
 		q.lease = grants[i].Lease
 		q.granted = q.lease != nil || q.outer != nil
 	}
-	var again []*pending
+	var again, own []*pending
+	var glances []glance
 	for i, q := range asked {
 		switch {
 		case q.lease != nil:
-			q.seen = st.judge(&p.call.asks, q.key, grants[i].Entry, captured)
+			own = append(own, q)
+			glances = append(glances, glance{stored: st.read(q.key, grants[i].Entry), region: captured.region, owed: owed})
 		case q.granted:
 			again = append(again, q)
 		}
+	}
+	if err := st.complete(p.ctx, glances, &current{guards: guards, stamps: stamps}); err != nil {
+		return nil, err
+	}
+	for i, q := range own {
+		q.seen = st.judge(&p.call.asks, q.key, &glances[i])
+		captured.addOld(st, &glances[i])
 	}
 	if len(again) > 0 {
 		// Config.Mutex says that these are ours, the backend that they are
@@ -59,10 +70,22 @@ func (p *production) acquire(keys []*pending) (captured backend.Stamps, err erro
 			again[i].seen = sights[i]
 		}
 		if err != nil {
-			return captured, err
+			return nil, err
 		}
 	}
 	return captured, nil
+}
+
+// tagsOf returns the tags that the values of keys are to have, and those that they are
+// known to get.
+func (p *production) tagsOf(keys []*pending) []string {
+	var tags []string
+	for _, q := range keys {
+		q.tags = p.call.wants(q.key)
+		tags = append(tags, q.tags...)
+		tags = append(tags, p.st.tagsOf.recall(q.key)...)
+	}
+	return unique(tags)
 }
 
 // acquireMutex makes one attempt at Config.Mutex for each key and returns the keys

@@ -26,7 +26,10 @@ func GetOrCreateMulti[T any](ctx context.Context, r *Region, keys []string, crea
 	}
 	c := &call{asks: asks{valueType: typeOf[T]()}, batch: true}
 	var err error
-	if c.settings, err = resolve(opts, c.typ); err != nil {
+	if c.settings, err = resolve(opts, c.typ); err == nil {
+		err = c.checkTags(keys)
+	}
+	if err != nil {
 		return map[string]T{}, r.fail(err)
 	}
 	c.make = func(ctx context.Context, keys []string) (map[string]any, error) {

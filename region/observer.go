@@ -53,7 +53,7 @@ type BackendErrorEvent struct {
 	// Region is the region's name.
 	Region string
 	// Op is what failed: "get", "acquire", "wait", "set", "release", "delete",
-	// "stamps" or "renew"; "mutex" if it was Config.Mutex.
+	// "expire", "stamps" or "renew"; "mutex" if it was Config.Mutex.
 	Op string
 	// Key is the first key it was about; empty if it was about the region.
 	Key string
@@ -98,10 +98,18 @@ type WaitEvent struct {
 type InvalidationEvent struct {
 	// Region is the region's name.
 	Region string
-	// Keys are the deleted keys; empty for an invalidation of the whole region.
+	// Keys are the keys that were deleted or, if Mode is Soft, have expired. Without
+	// Keys, Tags and Function it was the whole region.
 	Keys []string
-	// Mode is how the whole region was invalidated; zero for deleted keys.
+	// Tags are the tags that were invalidated.
+	Tags []string
+	// Function is the namespace of the function all of whose values were invalidated.
+	Function string
+	// Mode is how; zero for deleted keys.
 	Mode Invalidation
+	// Late tells that it had failed before and was tried again in the background. Keys
+	// and Tags are then empty, and all that was owed has been invalidated.
+	Late bool
 	// Err is nil if it succeeded.
 	Err error
 }
@@ -188,11 +196,11 @@ func (st *state) waitedFor(key string, took time.Duration, err error) {
 // invalidated counts an invalidation that succeeded and tells of any.
 func (st *state) invalidated(e InvalidationEvent) {
 	if e.Err == nil {
-		st.region.counters.invalidations.Add(int64(max(1, len(e.Keys))))
+		st.region.counters.invalidations.Add(int64(max(1, len(e.Keys)+len(e.Tags))))
 	}
 	if o, ok := st.Observer.(InvalidationObserver); ok {
 		defer observed()
-		e.Region, e.Keys = st.region.name, slices.Clone(e.Keys)
+		e.Region, e.Keys, e.Tags = st.region.name, slices.Clone(e.Keys), slices.Clone(e.Tags)
 		o.ObserveInvalidation(e)
 	}
 }

@@ -39,13 +39,17 @@ type settings struct {
 	refresh      bool                 // nothing found is good enough
 	allowStale   bool
 	allowMissing bool
-	cacheIf      func(value any) bool // nil: always; value is a *T
-	cacheIfType  reflect.Type         // that T
-	wrong        error                // an option that makes no sense
+	cacheIf      func(value any) bool  // nil: always; value is a *T
+	cacheIfType  reflect.Type          // that T
+	tags         []string              // of every key, by the names of their guards
+	eachTags     func(string) []string // of one key besides; nil: none
+	wrong        error                 // an option that makes no sense
 
 	// Of wrappers only.
 	namespace string
-	key       any // func(arguments…) string
+	key       any  // func(arguments…) string
+	tagsOf    any  // func(arguments…) []string
+	alone     bool // its values are not invalidated all together
 }
 
 // ExpirationOption is an option for calls, reads, writes and wrappers.

@@ -46,6 +46,7 @@ func TestABackendThatFailsIsAMiss(t *testing.T) {
 		}
 		mustMulti(t, r, []string{"a", "b"}, &loader{}, values("a", "b"))
 		down = false
+		time.Sleep(time.Minute) // the invalidations are made up for
 		must(t, r, "k", counting(), "v1")
 		holds(t, r, "k", "v1")
 	})

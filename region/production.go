@@ -3,12 +3,13 @@ package region
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/flight"
 	"github.com/dogpile-go/dogpile/lock"
 )
@@ -40,6 +41,7 @@ type pending struct {
 	lease   lock.Lease // from the backend; nil with granted: nothing can be stored
 	outer   lock.Lease // from Config.Mutex
 	seen    sight      // what was stored when the lease had been granted
+	tags    []string   // that the value is to have, by the names of their guards
 }
 
 // produce starts a production. The caller holds the tickets of its flights and
@@ -99,7 +101,7 @@ func (p *production) run(keys []*pending) {
 			}
 		}
 		if len(won) > 0 {
-			p.create(won, &captured)
+			p.create(won, captured)
 		}
 		if len(held) == 0 {
 			return
@@ -161,7 +163,7 @@ func (p *production) waitForLease(held []*pending) (err error) {
 // create calls the creator for keys, whose leases it holds and whose stamps have
 // been captured, and publishes what it returns. captured is nil if the backend has
 // failed: then there are neither leases nor stamps, and nothing is published.
-func (p *production) create(keys []*pending, captured *backend.Stamps) {
+func (p *production) create(keys []*pending, captured *capture) {
 	st := p.st
 	creation := &Creation{st: st, keys: names(keys), parent: FromContext(p.ctx)}
 	if old := keys[0].seen; len(keys) == 1 && old.verdict == stale && !old.notFound {
@@ -197,7 +199,10 @@ func (p *production) create(keys []*pending, captured *backend.Stamps) {
 	for _, q := range keys {
 		q.flight.Seal()
 	}
-	expiration, discard, err := creation.end()
+	wishes, err := creation.end()
+	if err == nil {
+		err = checkTogether(keys, wishes.tags)
+	}
 	if out.err == nil {
 		out.err = err
 	}
@@ -218,9 +223,21 @@ func (p *production) create(keys []*pending, captured *backend.Stamps) {
 	case out.err != nil && !absent:
 		p.fail(keys, out.err)
 	default:
-		w := publication{expiration: expiration, discard: discard, cost: took, captured: captured}
+		w := publication{wishes: wishes, cost: took, captured: captured}
 		p.publish(keys, out, w)
 	}
+}
+
+// checkTogether returns an error if what a creator has added gives a value too many tags.
+func checkTogether(keys []*pending, added []string) error {
+	for _, q := range keys {
+		if n := len(q.tags) + len(added); n > MaxTags {
+			if n = len(unique(slices.Concat(q.tags, added))); n > MaxTags+1 {
+				return fmt.Errorf("%w: AddTags: %w", ErrConfig, tooManyTags(n))
+			}
+		}
+	}
+	return nil
 }
 
 // watch ends a creation whose lease is lost.
@@ -253,7 +270,7 @@ func (p *production) cover(keys []*pending) {
 // found ends a flight with a value that somebody else has published. It is only
 // for those who had joined before it was read.
 func (p *production) found(q *pending, s sight, waited bool) {
-	out := outcome{value: s.value, payload: s.payload, decoded: new(decoding), waited: waited}
+	out := outcome{value: s.value, payload: s.payload, decoded: new(decoding), tags: s.tags, waited: waited}
 	if s.notFound {
 		out.err = ErrNotFound
 	}

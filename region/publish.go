@@ -2,6 +2,7 @@ package region
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
@@ -10,10 +11,10 @@ import (
 
 // publication is what holds for all values of one creation.
 type publication struct {
-	expiration time.Duration // the values' own; 0 if none
-	discard    bool          // store nothing
-	cost       time.Duration
-	captured   *backend.Stamps // before the creator began; nil: nothing can be stored
+	wishes
+	cost     time.Duration
+	captured *capture // before the creator began; nil: nothing can be stored
+	unproved error    // why nothing can be stored though there are leases
 }
 
 // publish stores what a creator has returned and ends the flights of keys.
@@ -27,6 +28,7 @@ type publication struct {
 func (p *production) publish(keys []*pending, out made, w publication) {
 	st := p.st
 	p.noteUnexpected(keys, out.values)
+	p.addLate(keys, &w)
 	outcomes := make([]outcome, len(keys))
 	items := make([]backend.Item, 0, len(keys))
 	at := make([]int, len(keys)) // where the key stands in items, or -1
@@ -49,13 +51,13 @@ func (p *production) publish(keys []*pending, out made, w publication) {
 		}
 	}
 
-	current, err := p.store(items)
+	current, err := p.store(items, outcomes)
 	for i, q := range keys {
 		everyone := true
 		switch {
 		case w.captured == nil:
 			outcomes[i].unproved = true
-		case at[i] < 0:
+		case at[i] < 0, w.unproved != nil:
 			everyone = false
 		case err != nil:
 			outcomes[i].unproved = true
@@ -63,9 +65,10 @@ func (p *production) publish(keys []*pending, out made, w publication) {
 				st.notStored(q.key, err)
 			}
 		default:
-			item := items[at[i]]
-			everyone = first(current) == *w.captured && item.Err == nil
-			if item.Err == nil {
+			everyone = current.are(w.captured.region, outcomes[i].tags) && items[at[i]].Err == nil
+		}
+		if err == nil && at[i] >= 0 {
+			if item := items[at[i]]; item.Err == nil {
 				q.lease = nil // storing has ended it
 			} else if item.Entry != nil {
 				st.notStored(q.key, item.Err)
@@ -77,10 +80,17 @@ func (p *production) publish(keys []*pending, out made, w publication) {
 }
 
 // store puts items into the backend, and returns the stamps as they are after it.
-func (p *production) store(items []backend.Item) (current []backend.Stamps, err error) {
+func (p *production) store(items []backend.Item, outcomes []outcome) (now current, err error) {
 	if len(items) == 0 {
-		return nil, nil
+		return now, nil
 	}
+	var tags []string
+	for i := range outcomes {
+		for j := range outcomes[i].tags {
+			tags = append(tags, outcomes[i].tags[j].Tag)
+		}
+	}
+	now.guards = p.st.guarded(unique(tags))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
 	defer cancel()
 	defer func() {
@@ -89,7 +99,34 @@ func (p *production) store(items []backend.Item) (current []backend.Stamps, err 
 		}
 	}()
 	defer recovered(&err)
-	return p.st.backend.Set(ctx, items, p.st.guards)
+	now.stamps, err = p.st.backend.Set(ctx, items, now.guards)
+	return now, err
+}
+
+// addLate captures the stamps of tags that the creator has added.
+func (p *production) addLate(keys []*pending, w *publication) {
+	if w.captured == nil || len(w.tags) == 0 {
+		return
+	}
+	_, late := w.captured.of(w.tags)
+	if len(late) > 0 {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), settleTime)
+		defer cancel()
+		w.unproved = p.capturedLate(ctx, w.captured, late)
+	}
+	switch {
+	case errors.Is(w.unproved, ErrTagsUnproved):
+		for _, q := range keys {
+			p.st.tagsOf.learn(q.key, w.tags)
+		}
+	case w.unproved != nil:
+		p.st.failed("stamps", keys[0].key, w.unproved)
+	}
+}
+
+func (p *production) capturedLate(ctx context.Context, c *capture, tags []string) (err error) {
+	defer recovered(&err)
+	return p.st.addLate(ctx, c, tags)
 }
 
 // entry makes of a creator's answer for q what its callers get, and what is stored
@@ -101,7 +138,8 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 	discard := w.discard || w.captured == nil
 	e := &backend.Entry{Created: now, Cost: w.cost, Expiration: w.expiration}
 	if w.captured != nil {
-		e.Stamps = *w.captured
+		e.Stamps = w.captured.region
+		e.Tags, _ = w.captured.of(unique(append(q.tags[:len(q.tags):len(q.tags)], w.tags...)))
 	}
 	ttl := st.ttl(p.call.keptFor(st))
 	if w.expiration != 0 {
@@ -123,6 +161,11 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 		discard = discard || st.NotFoundFor == 0
 	}
 
+	o.tags = e.Tags
+	if w.unproved != nil && !discard {
+		st.notStored(q.key, w.unproved)
+		discard = true
+	}
 	if !st.bytes {
 		if discard {
 			return o, nil, 0

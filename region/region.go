@@ -141,8 +141,14 @@ func (r *Region) Reconfigure(cfg Config) error {
 		return err
 	}
 	next.claims = old.claims // what is stored may be stored still
+	var heir *state
+	if next.Backend == old.Backend {
+		heir = next
+		owed, _ := old.owed.Load().orders()
+		next.owe(owed...)
+	}
 	r.state.Store(next)
-	if err := old.close(ErrReconfigured); err != nil {
+	if err := old.close(ErrReconfigured, heir); err != nil {
 		return r.fail(err)
 	}
 	return nil
@@ -169,7 +175,7 @@ func (r *Region) Close() error {
 	}
 	r.closed.Store(true)
 	r.state.Store(nil)
-	if err := old.close(ErrClosed); err != nil {
+	if err := old.close(ErrClosed, nil); err != nil {
 		return r.fail(err)
 	}
 	return nil

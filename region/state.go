@@ -30,6 +30,7 @@ type state struct {
 	// stamps compared without asking for them.
 	local backend.LocalRegion
 	live  *backend.LiveStamps
+	any   *backend.LiveStamps // of anyTag
 
 	// The ages, in a form that can be compared without special cases.
 	fresh int64 // Expiration, in nanoseconds
@@ -39,6 +40,8 @@ type state struct {
 	looks    flight.Looks[glance]
 	warm     *warmth // nil for a backend in this process
 	claims   *claims
+	tagsOf   tagMemory
+	debtor          // invalidations that have failed
 	calls    gate   // calls and creations under way
 	creators gate   // creators that have not returned, wanted or not
 	ending   ending // ends what takes too long when the state is closed
@@ -72,6 +75,7 @@ func newState(r *Region, cfg Config) (*state, error) {
 	if local, ok := st.backend.(backend.Local); ok && !st.bytes && len(cfg.Wrap) == 0 {
 		st.local = local.In(r.name)
 		st.live = st.local.Live()
+		st.any = st.local.LiveTag(anyTag)
 	}
 	if _, here := cfg.Backend.(backend.Local); !here {
 		st.warm = newWarmth() // a look is worth sharing
@@ -132,8 +136,9 @@ func (st *state) replaced(err error) bool {
 }
 
 // close lets the calls that are under way end, ends with cause what is left after
-// CloseTimeout, and gives up the share in the backend.
-func (st *state) close(cause error) error {
+// CloseTimeout, and gives up the share in the backend. What it owes goes to heir, if
+// that is not nil.
+func (st *state) close(cause error, heir *state) error {
 	var errs []error
 	idle := st.calls.close()
 	if !await(idle, st.CloseTimeout) {
@@ -141,6 +146,12 @@ func (st *state) close(cause error) error {
 		if !await(idle, settleTime) {
 			errs = append(errs, fmt.Errorf("%d calls wait for a backend that ignores that their context has ended", st.calls.count()))
 		}
+	}
+	left, err := st.settle()
+	if heir != nil {
+		heir.owe(left...) // the same backend is in use still
+	} else if err != nil {
+		errs = append(errs, err)
 	}
 	st.ending.Come(cause)
 	// A creator whose callers have gone may still be at work.

@@ -45,8 +45,13 @@ type Stats struct {
 	// lease was lost, not encodable, or the backend failed.
 	Unstored int64
 
-	// Invalidations are calls of Invalidate that succeeded, and deleted keys.
+	// Invalidations are invalidations that succeeded; each key and each tag counts as
+	// one.
 	Invalidations int64
+
+	// Owed are invalidations that have failed and are being tried again: how many there
+	// are now. Each key and each tag counts as one.
+	Owed int64
 }
 
 // HitRatio is the share of reads that found a fresh or a stale value; 0 when
@@ -85,6 +90,10 @@ func (r *Region) Stats() Stats {
 		return Stats{}
 	}
 	c := &r.counters
+	var owed int64
+	if st := r.state.Load(); st != nil {
+		owed = int64(st.owed.Load().count())
+	}
 	return Stats{
 		Hits:            c.hits.Load(),
 		StaleHits:       c.staleHits.Load(),
@@ -97,5 +106,6 @@ func (r *Region) Stats() Stats {
 		BadEntries:      c.badEntries.Load(),
 		Unstored:        c.unstored.Load(),
 		Invalidations:   c.invalidations.Load(),
+		Owed:            owed,
 	}
 }

@@ -62,6 +62,7 @@ func (st *state) encode(key string, e *backend.Entry, vt *valueType, value any) 
 		Expiration: e.Expiration,
 		NotFound:   e.NotFound,
 		Stamps:     e.Stamps,
+		Tags:       e.Tags,
 	}, backend.Key{Region: st.region.name, Name: key})
 	if !e.NotFound {
 		if buf, err = appendValue(st.Codec, buf, value); err != nil {

@@ -3,36 +3,14 @@ package region
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/dogpile-go/dogpile/backend"
 )
 
-// Invalidation is a way to invalidate a region.
-type Invalidation int
-
-const (
-	// Hard makes all older values dead: they are never served again.
-	Hard Invalidation = iota + 1
-
-	// Soft makes all older values stale: they are served while they are created
-	// anew. It never revives what a hard invalidation has killed.
-	Soft
-)
-
-// String returns "hard" or "soft".
-func (m Invalidation) String() string {
-	switch m {
-	case Hard:
-		return "hard"
-	case Soft:
-		return "soft"
-	}
-	return fmt.Sprintf("Invalidation(%d)", int(m))
-}
-
 // Set stores value under key, as if a creator had returned it now; with
-// [WithExpiration] the value has that expiration of its own. A creation of the key
+// [WithExpiration] the value has that expiration of its own, with [WithTags] its tags. A creation of the key
 // that is under way cannot overwrite it.
 //
 // The error is the backend's failure, or wraps [ErrEncode] if the value cannot be
@@ -60,7 +38,11 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 	}
 	defer st.leave()
 	a := asks{valueType: vt}
-	if a.settings, err = resolve(opts, vt.typ); err != nil {
+	keys := slices.Collect(maps.Keys(values))
+	if a.settings, err = resolve(opts, vt.typ); err == nil {
+		err = a.checkTags(keys)
+	}
+	if err != nil {
 		return r.fail(err)
 	}
 	if len(values) == 0 {
@@ -71,14 +53,16 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 
 	// The stamps are captured first: an invalidation that comes while the value
 	// is on its way is after it.
-	captured, err := st.capture(ctx)
+	tags := a.allWanted(keys)
+	captured, err := st.capture(ctx, tags)
 	if err != nil {
 		return r.fail(err)
 	}
 	items := make([]backend.Item, 0, len(values))
 	now, ttl := st.now(), st.ttl(a.keptFor(st))
 	for key, value := range values {
-		e := &backend.Entry{Created: now, Stamps: captured, Expiration: a.expiration}
+		e := &backend.Entry{Created: now, Stamps: captured.region, Expiration: a.expiration}
+		e.Tags, _ = captured.of(a.wants(key))
 		if st.bytes {
 			data, err := st.encode(key, e, vt, value)
 			if err != nil {
@@ -90,7 +74,7 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 		}
 		items = append(items, backend.Item{Key: backend.Key{Region: r.name, Name: key}, Entry: e, TTL: ttl})
 	}
-	_, err = st.backend.Set(ctx, items, nil)
+	_, err = st.backend.Set(ctx, items, st.tagGuards(tags))
 	for _, item := range items {
 		st.flights.Shut(item.Key.Name) // who follows a creation would miss the value
 	}
@@ -107,16 +91,19 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 	return errors.Join(refused...)
 }
 
-// capture returns the region's current stamps, none of which is zero.
-func (st *state) capture(ctx context.Context) (backend.Stamps, error) {
+// capture returns the stamps of the region and of tags, none of which is zero.
+func (st *state) capture(ctx context.Context, tags []string) (*capture, error) {
 	if st.live != nil {
-		return st.live.Load(), nil
+		return st.captured(tags, nil), nil
 	}
-	stamps, err := st.backend.Stamps(ctx, st.guards)
+	stamps, err := st.backend.Stamps(ctx, st.guarded(tags))
 	if err != nil {
-		err = st.writeFailed(ctx, "stamps", "", err)
+		return nil, st.writeFailed(ctx, "stamps", "", err)
 	}
-	return first(stamps), err
+	known := current{stamps: stamps}
+	c := &capture{region: known.region()}
+	c.add(st.tagged(tags, stamps[min(1, len(stamps)):]))
+	return c, nil
 }
 
 // writeFailed counts a failure of the backend and tells of it, unless it came of
@@ -126,59 +113,5 @@ func (st *state) writeFailed(ctx context.Context, op, key string, err error) err
 		return ended(ctx)
 	}
 	st.failed(op, key, err)
-	return err
-}
-
-// Delete removes the values of keys. A creation of one of them that is under way
-// still answers those who wait for it, but its value is not stored, and whoever
-// calls after Delete has returned does not get it. Keys that are not there are no
-// error.
-//
-// The error is the backend's failure, [ErrNotConfigured] or [ErrClosed].
-func (r *Region) Delete(ctx context.Context, keys ...string) error {
-	st, err := r.enter()
-	if err != nil {
-		return err
-	}
-	defer st.leave()
-	if len(keys) == 0 {
-		return nil
-	}
-	ctx, bounds := st.bounded(ctx)
-	defer bounds.release()
-	err = st.backend.Delete(ctx, st.keys(keys))
-	st.flights.Void(keys...)
-	if err != nil {
-		err = r.failKey(keys[0], st.writeFailed(ctx, "delete", keys[0], err))
-	}
-	st.invalidated(InvalidationEvent{Keys: keys, Err: err})
-	return err
-}
-
-// Invalidate makes every value that was created before it was called dead, with
-// [Hard], or stale, with [Soft], for every process that shares the backend. It
-// takes one round trip, however many values there are. Creations that are under
-// way answer those who wait for them; their values are stored as what they are,
-// dead or stale.
-//
-// The error wraps [ErrConfig] for another mode, or is the backend's failure,
-// [ErrNotConfigured] or [ErrClosed].
-func (r *Region) Invalidate(ctx context.Context, mode Invalidation) error {
-	st, err := r.enter()
-	if err != nil {
-		return err
-	}
-	defer st.leave()
-	if mode != Hard && mode != Soft {
-		return r.fail(fmt.Errorf("%w: Invalidate takes region.Hard or region.Soft, not %v", ErrConfig, mode))
-	}
-	ctx, bounds := st.bounded(ctx)
-	defer bounds.release()
-	err = st.backend.Renew(ctx, st.guards, mode == Soft)
-	st.flights.VoidAll()
-	if err != nil {
-		err = r.fail(st.writeFailed(ctx, "renew", "", err))
-	}
-	st.invalidated(InvalidationEvent{Mode: mode, Err: err})
 	return err
 }

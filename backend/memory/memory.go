@@ -134,8 +134,9 @@ func (b *Backend) Set(_ context.Context, items []backend.Item, guards []backend.
 	if err != nil {
 		return nil, err
 	}
+	cells := b.core.Cells(guards)
 	for i := range items {
-		items[i].Err = b.put(entries, &items[i])
+		items[i].Err = b.put(entries, &items[i], cells)
 	}
 	if _, err := b.open(); err != nil {
 		return nil, err
@@ -143,7 +144,7 @@ func (b *Backend) Set(_ context.Context, items []backend.Item, guards []backend.
 	return b.core.Stamps(guards), nil
 }
 
-func (b *Backend) put(entries *table, item *backend.Item) error {
+func (b *Backend) put(entries *table, item *backend.Item, cells []*backend.LiveStamps) error {
 	// Weighing may take long and may panic, so it is done before any lock is held.
 	weight, err := b.weigh(item)
 	if err != nil {
@@ -151,7 +152,7 @@ func (b *Backend) put(entries *table, item *backend.Item) error {
 	}
 	space := b.in(item.Key.Region)
 	return b.core.Publish(item, func() {
-		entries.Set(space.hash(item.Key.Name), &stored{space, item.Key.Name, *item.Entry, b.clock.of(item.Entry.Created), item.TTL, weight})
+		entries.Set(space.hash(item.Key.Name), &stored{space, item.Key.Name, *item.Entry, b.clock.of(item.Entry.Created), item.TTL, cells, weight})
 	})
 }
 

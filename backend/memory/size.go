@@ -22,6 +22,9 @@ const (
 	// values: a fixed one, and one for each element, for control bytes and free
 	// slots.
 	mapHeader, mapShare = 48, 8
+
+	// tagShare is what a tag takes besides its text: in the entry, and its stamps.
+	tagShare = 160
 )
 
 // weigh returns what an item counts against Config.MaxBytes. A panic of Config.Weigh
@@ -37,6 +40,9 @@ func (b *Backend) weigh(item *backend.Item) (weight uint32, err error) {
 		}
 	}()
 	size := int64(overhead + len(item.Key.Name))
+	for _, t := range item.Entry.Tags {
+		size += int64(tagShare + len(t.Tag))
+	}
 	switch value := item.Entry.Value; {
 	case b.config.Copy:
 		size += int64(len(item.Entry.Data))

@@ -26,6 +26,7 @@ type stored struct {
 	entry  backend.Entry
 	since  int64 // when it was created, on the coarse clock
 	ttl    time.Duration
+	cells  []*backend.LiveStamps // of the guards that the entry may carry; held for its sake
 	weight uint32
 }
 

@@ -14,7 +14,7 @@
 //	 0   3  magic D0 'g' 'p' (no text in any encoding that is a superset of ASCII)
 //	 3   1  version of the format, 1
 //	 4   2  flags: bit 0 is NotFound, the others are zero
-//	 6   2  number of further guards (tags), 0; see below
+//	 6   2  number of further guards, which are tags
 //	 8   4  codec: CodecID of its name
 //	12   4  CRC-32C of everything else: bytes 0-11 and 16 to the end
 //	16   8  schema: fingerprint of the value's Go type
@@ -24,15 +24,16 @@
 //	48  16  key: the start of a SHA-256 over region and name
 //	64  24  stamps of the region: hard, soft
 //	88   8  number of bytes behind the header
-//	96      payload
+//	96      the further guards, each of them
+//	            1  length of its tag, not 0
+//	               tag
+//	           24  stamps: hard, soft
+//	        payload
 //
 // # Room for more
 //
-// A release that stores the stamps of tags will put their number at 6 and the
-// stamps between header and payload, counted in the length at 88. A reader of
-// today answers [ErrVersion] to such a value, as to a flag it does not know, and
-// so never takes stamps for payload. The version needs to change only when a
-// byte above gets another meaning.
+// A reader answers [ErrVersion] to a flag that it does not know. The version needs to
+// change only when a byte above gets another meaning.
 package envelope
 
 import (
@@ -86,7 +87,20 @@ type Header struct {
 
 	// Stamps are those of the region, captured before the creator began.
 	Stamps backend.Stamps
+
+	// Tags are the further guards, [MostTags] at most, each with a tag of 1 to
+	// [LongestTag] bytes. Their Live is neither stored nor set.
+	Tags []backend.Tagged
 }
+
+const (
+	// MostTags is how many tags a value can have. It bounds what whoever writes into
+	// the backend can make a reader ask for.
+	MostTags = 1024
+
+	// LongestTag is how many bytes a tag can have.
+	LongestTag = 255
+)
 
 // CodecID returns the number by which a codec of that name is known in a header:
 // FNV-1a, 32 bits.

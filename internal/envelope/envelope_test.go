@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,12 @@ func TestRoundTrip(t *testing.T) {
 			NotFound:   rapid.Bool().Draw(t, "not found"),
 			Stamps:     backend.Stamps{Hard: stamp.Draw(t, "hard"), Soft: stamp.Draw(t, "soft")},
 		}
+		for range rapid.OneOf(rapid.IntRange(0, 3), rapid.Just(envelope.MostTags)).Draw(t, "tags") {
+			h.Tags = append(h.Tags, backend.Tagged{
+				Tag:    string(rapid.SliceOfN(rapid.Byte(), 1, envelope.LongestTag).Draw(t, "tag")),
+				Stamps: backend.Stamps{Hard: stamp.Draw(t, "tag hard"), Soft: stamp.Draw(t, "tag soft")},
+			})
+		}
 		key := backend.Key{Region: name.Draw(t, "region"), Name: name.Draw(t, "name")}
 		prefix := rapid.SliceOf(rapid.Byte()).Draw(t, "prefix")
 		payload := rapid.SliceOf(rapid.Byte()).Draw(t, "payload")
@@ -76,7 +83,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("created %v, want %v in UTC", got.Created, h.Created)
 		}
 		got.Created = h.Created
-		if got != h {
+		if !reflect.DeepEqual(got, h) {
 			t.Fatalf("header %+v, want %+v", got, h)
 		}
 		if !bytes.Equal(back, payload) {
@@ -107,13 +114,33 @@ func TestGoldenBytes(t *testing.T) {
 	}, "")
 	h := header
 	h.NotFound = true
+	golden2 := strings.Join([]string{
+		"d06770010100", "0200", "cd1aa968", "SUM", "efcdab8967452301", "79bffa508c0fea18", "60e3160000000000", "00b864d945000000",
+		"152688d7863b0dbf8182ac890855d4bf", "686172642d7374616d702d31", "736f66742d7374616d702d32",
+		"4000000000000000",                                                           // length, with the tags
+		"06", "237573657273", "686172642d7374616d702d33", "736f66742d7374616d702d34", // #users
+		"01", "2a", "686172642d7374616d702d35", "736f66742d7374616d702d36", // *
+		"7061796c6f6164",
+	}, "")
+	tagged := h
+	tagged.Tags = []backend.Tagged{
+		{Tag: "#users", Stamps: backend.Stamps{Hard: backend.Stamp([]byte("hard-stamp-3")), Soft: backend.Stamp([]byte("soft-stamp-4"))}},
+		{Tag: "*", Stamps: backend.Stamps{Hard: backend.Stamp([]byte("hard-stamp-5")), Soft: backend.Stamp([]byte("soft-stamp-6"))}},
+	}
+	sealed := seal(nil, tagged, key, []byte("payload"))
+	if got, want := hex.EncodeToString(sealed), strings.Replace(golden2, "SUM", hex.EncodeToString(sealed[12:16]), 1); got != want {
+		t.Errorf("with tags stored as\n%s, want\n%s", got, want)
+	}
+	if got, payload, err := envelope.Parse(sealed, key); err != nil || !reflect.DeepEqual(got, tagged) || string(payload) != "payload" {
+		t.Errorf("the golden bytes with tags are read as %+v %q, %v", got, payload, err)
+	}
 	stored := seal(nil, h, key, []byte("payload"))
 	if got := hex.EncodeToString(stored); got != golden {
 		t.Errorf("stored as\n%s, want\n%s", got, golden)
 	}
 	want, _ := hex.DecodeString(golden)
 	got, payload, err := envelope.Parse(want, key)
-	if err != nil || got != h || string(payload) != "payload" {
+	if err != nil || !reflect.DeepEqual(got, h) || string(payload) != "payload" {
 		t.Errorf("the golden bytes are read as %+v %q, %v", got, payload, err)
 	}
 }
@@ -178,8 +205,9 @@ func TestDamageIsNamed(t *testing.T) {
 		"a newer version": {with(func(b []byte) { b[3]++ }), envelope.ErrVersion},
 		"an unknown flag": {with(func(b []byte) { b[4] |= 2 }), envelope.ErrVersion},
 		"the last flag":   {with(func(b []byte) { b[5] |= 128 }), envelope.ErrVersion},
-		"a guard":         {with(func(b []byte) { b[6] = 1 }), envelope.ErrVersion},
-		"256 guards":      {with(func(b []byte) { b[7] = 1 }), envelope.ErrVersion},
+		"no tag":          {with(func(b []byte) { b[6] = 1 }), envelope.ErrCorrupt},
+		"256 tags":        {with(func(b []byte) { b[7] = 1 }), envelope.ErrCorrupt},
+		"too many tags":   {with(func(b []byte) { b[6], b[7] = 1, 4 }), envelope.ErrVersion},
 		"another digest":  {with(func(b []byte) { b[63]++ }), envelope.ErrOtherKey},
 		"a huge length":   {with(func(b []byte) { b[95] = 255 }), envelope.ErrCorrupt},
 		"a longer length": {with(func(b []byte) { b[88]++ }), envelope.ErrCorrupt},
@@ -267,6 +295,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(make([]byte, 200))
 	f.Add(seal(nil, header, key, nil))
 	f.Add(seal(nil, header, key, []byte("payload")))
+	tagged := header
+	tagged.Tags = []backend.Tagged{{Tag: "#a", Stamps: header.Stamps}, {Tag: "*"}}
+	f.Add(seal(nil, tagged, key, []byte("payload")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		check := func(data []byte) {
 			h, payload, err := envelope.Parse(data, key)

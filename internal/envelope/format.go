@@ -39,8 +39,11 @@ const noTime = math.MinInt64
 // castagnoli is the polynomial for which processors have an instruction.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+const stampsSize = 2 * len(backend.Stamp{})
+
 // Begin appends the header of a value of key to dst and returns it extended. The
-// caller appends the payload behind it and then calls [Finish].
+// caller appends the payload behind it and then calls [Finish]. It panics if h has more
+// tags, or longer ones, than a header can hold: the caller has seen to that.
 func Begin(dst []byte, h Header, key backend.Key) []byte {
 	var b [headerSize]byte
 	copy(b[:], magic)
@@ -59,9 +62,52 @@ func Begin(dst []byte, h Header, key backend.Key) []byte {
 	binary.LittleEndian.PutUint64(b[atCost:], uint64(h.Cost))
 	binary.LittleEndian.PutUint64(b[atExpiration:], uint64(h.Expiration))
 	copy(b[atKey:], digest[:])
-	copy(b[atStamps:], h.Stamps.Hard[:])
-	copy(b[atStamps+len(h.Stamps.Hard):], h.Stamps.Soft[:])
-	return append(dst, b[:]...)
+	putStamps(b[atStamps:], h.Stamps)
+	if len(h.Tags) > MostTags {
+		panic("envelope: too many tags")
+	}
+	binary.LittleEndian.PutUint16(b[atGuards:], uint16(len(h.Tags)))
+	dst = append(dst, b[:]...)
+	for _, t := range h.Tags {
+		if t.Tag == "" || len(t.Tag) > LongestTag {
+			panic("envelope: a tag is empty or too long")
+		}
+		var stamps [stampsSize]byte
+		putStamps(stamps[:], t.Stamps)
+		dst = append(dst, byte(len(t.Tag)))
+		dst = append(dst, t.Tag...)
+		dst = append(dst, stamps[:]...)
+	}
+	return dst
+}
+
+func putStamps(b []byte, s backend.Stamps) {
+	copy(b, s.Hard[:])
+	copy(b[len(s.Hard):], s.Soft[:])
+}
+
+func stampsAt(b []byte) (s backend.Stamps) {
+	copy(s.Hard[:], b)
+	copy(s.Soft[:], b[len(s.Hard):])
+	return s
+}
+
+// cutTags returns n tags, and the payload behind them. ok is false if they are not there.
+func cutTags(n int, b []byte) (tags []backend.Tagged, payload []byte, ok bool) {
+	if n == 0 {
+		return nil, b, true
+	}
+	tags = make([]backend.Tagged, n)
+	for i := range tags {
+		if len(b) == 0 || b[0] == 0 || len(b) < 1+int(b[0])+stampsSize {
+			return nil, nil, false
+		}
+		tag := b[1 : 1+b[0]]
+		b = b[1+len(tag):]
+		tags[i] = backend.Tagged{Tag: string(tag), Stamps: stampsAt(b)}
+		b = b[stampsSize:]
+	}
+	return tags, b, true
 }
 
 // Finish completes the value that begins at start, which was len(dst) when
@@ -77,8 +123,8 @@ func Finish(buf []byte, start int) []byte {
 
 // Parse returns the header and the payload of what [Finish] has returned for key.
 // The payload shares its memory with data. For anything else it returns one of
-// [ErrForeign], [ErrVersion], [ErrCorrupt] and [ErrOtherKey], as they are. It does
-// not allocate.
+// [ErrForeign], [ErrVersion], [ErrCorrupt] and [ErrOtherKey], as they are. It
+// allocates only tags.
 func Parse(data []byte, key backend.Key) (Header, []byte, error) {
 	if n := min(len(data), len(magic)); string(data[:n]) != magic[:n] {
 		return Header{}, nil, ErrForeign
@@ -95,7 +141,7 @@ func Parse(data []byte, key backend.Key) (Header, []byte, error) {
 	// Behind the checksum, so that a flipped bit is not taken for a later release.
 	flags := binary.LittleEndian.Uint16(data[atFlags:])
 	guards := binary.LittleEndian.Uint16(data[atGuards:])
-	if flags&^flagNotFound != 0 || guards != 0 {
+	if flags&^flagNotFound != 0 || guards > MostTags {
 		return Header{}, nil, ErrVersion
 	}
 	digest := digestOf(key)
@@ -112,13 +158,25 @@ func Parse(data []byte, key backend.Key) (Header, []byte, error) {
 	if created := int64(binary.LittleEndian.Uint64(data[atCreated:])); created != noTime {
 		h.Created = time.Unix(0, created).UTC()
 	}
-	copy(h.Stamps.Hard[:], data[atStamps:])
-	copy(h.Stamps.Soft[:], data[atStamps+len(h.Stamps.Hard):])
-	return h, data[headerSize:], nil
+	h.Stamps = stampsAt(data[atStamps:])
+	tags, payload, ok := cutTags(int(guards), data[headerSize:])
+	if !ok {
+		return Header{}, nil, ErrCorrupt
+	}
+	h.Tags = tags
+	return h, payload, nil
 }
 
 // checksum covers all of value except the place where the checksum stands.
 func checksum(value []byte) uint32 {
 	sum := crc32.Checksum(value[:atChecksum], castagnoli)
 	return crc32.Update(sum, castagnoli, value[atSchema:])
+}
+
+// Expired returns a copy of data, which [Parse] has accepted, without its soft stamp: as
+// it is when its value is stale whatever its age.
+func Expired(data []byte) []byte {
+	b := bytes.Clone(data)
+	clear(b[atStamps+len(backend.Stamp{}) : atLength])
+	return Finish(b, 0)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"weak"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/lock"
@@ -36,7 +37,10 @@ type Core struct {
 
 // New returns an open Core.
 func New() *Core {
-	return &Core{leases: local.New(), stamps: stamps{cells: map[backend.Guard]*backend.LiveStamps{}}}
+	return &Core{leases: local.New(), stamps: stamps{
+		regions: map[string]*backend.LiveStamps{},
+		tags:    map[backend.Guard]weak.Pointer[backend.LiveStamps]{},
+	}}
 }
 
 // Open returns nil, or [backend.ErrClosed] after Close.

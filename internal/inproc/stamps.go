@@ -1,36 +1,93 @@
 package inproc
 
 import (
+	"runtime"
 	"sync"
+	"weak"
 
 	"github.com/dogpile-go/dogpile/backend"
 )
 
-// stamps is the table of guards. A guard exists as soon as anybody names it, so
-// that its stamps are never zero, and is kept until the Core is gone: a process
-// has few regions. Guards of tags can be many; bounding them is still to come,
-// and is safe, because a stamp that was dropped can only invalidate.
+// stamps is the table of guards. A guard exists as soon as anybody names it, so that
+// its stamps are never zero.
+//
+// Regions are few, and theirs are kept until the Core is gone. Tags can be many, and
+// come and go with what carries them: their cells are held by the entries that carry
+// them, and by those who are about to store one, and the table only knows where they
+// are. So it neither grows without bounds nor drops a stamp that something rests on,
+// and nobody has to sweep it. The garbage collector does.
 type stamps struct {
-	mu    sync.RWMutex
-	cells map[backend.Guard]*backend.LiveStamps
+	mu      sync.RWMutex
+	regions map[string]*backend.LiveStamps
+	tags    map[backend.Guard]weak.Pointer[backend.LiveStamps]
+
+	// Cells that were made lately. Whoever captures stamps through the interface of a
+	// backend has copies of them, which hold no cell, until an entry is stored.
+	young []*backend.LiveStamps
+	next  int
 }
+
+// mostYoung is how many cells are kept for a while though nothing carries them. If more
+// are made while a creator runs, its value may be dead when it is stored.
+const mostYoung = 1 << 14
 
 // Live is Live of [backend.Local]. It works after Close too.
 func (c *Core) Live(guard backend.Guard) *backend.LiveStamps {
 	s := &c.stamps
 	s.mu.RLock()
-	cell := s.cells[guard]
+	cell := s.cell(guard)
 	s.mu.RUnlock()
 	if cell != nil {
 		return cell
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cell = s.cells[guard]; cell == nil {
-		cell = backend.NewLiveStamps()
-		s.cells[guard] = cell
+	if cell = s.cell(guard); cell != nil {
+		return cell
+	}
+	cell = backend.NewLiveStamps()
+	if guard.Tag == "" {
+		s.regions[guard.Region] = cell
+		return cell
+	}
+	s.tags[guard] = weak.Make(cell)
+	runtime.AddCleanup(cell, s.forget, guard)
+	if len(s.young) < mostYoung {
+		s.young = append(s.young, cell)
+	} else {
+		s.young[s.next] = cell
+		s.next = (s.next + 1) % mostYoung
 	}
 	return cell
+}
+
+// cell returns the cell of a guard, or nil. mu is held.
+func (s *stamps) cell(guard backend.Guard) *backend.LiveStamps {
+	if guard.Tag == "" {
+		return s.regions[guard.Region]
+	}
+	return s.tags[guard].Value()
+}
+
+// forget takes the cell of a guard out of the table that nobody holds any more.
+func (s *stamps) forget(guard backend.Guard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tags[guard].Value() == nil { // otherwise there is another one by now
+		delete(s.tags, guard)
+	}
+}
+
+// Cells returns the cells of those guards that are tags. Whoever keeps what carries
+// their stamps holds them for as long.
+func (c *Core) Cells(guards []backend.Guard) []*backend.LiveStamps {
+	var cells []*backend.LiveStamps
+	for _, guard := range guards {
+		if guard.Tag != "" {
+			cells = append(cells, c.Live(guard))
+		}
+	}
+	return cells
 }
 
 // Stamps returns the current stamps of guards, none of them zero.
@@ -45,7 +102,7 @@ func (c *Core) Stamps(guards []backend.Guard) []backend.Stamps {
 	return current
 }
 
-// Renew replaces one stamp of each guard, the soft one if soft is true.
+// Renew replaces one stamp of each guard, in their order: the soft one if soft is true.
 func (c *Core) Renew(guards []backend.Guard, soft bool) {
 	for _, guard := range guards {
 		c.Live(guard).Renew(soft)
