@@ -42,6 +42,9 @@ func (d *debts) add(o order) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.added++
+	if d.region == dead {
+		return // which is everything
+	}
 	v := dead
 	if o.soft {
 		v = stale
@@ -70,7 +73,10 @@ func (d *debts) add(o order) {
 		note(&d.keys, o.keys...)
 	}
 	if len(d.guards)+len(d.keys) > mostOwed || d.size > largestOwed {
-		d.region, d.guards, d.keys, d.size = dead, nil, nil, 0
+		d.region = dead
+	}
+	if d.region == dead {
+		d.guards, d.keys, d.size = nil, nil, 0
 	}
 }
 

@@ -103,10 +103,12 @@ func (st *state) expired(key string, e *backend.Entry) (*backend.Entry, time.Dur
 	limit, old := st.limit(&asks{}, s.Expiration), max(0, int64(st.since(s.Created)))
 	ttl := time.Duration(0)
 	if limit < math.MaxInt64 {
-		if old > limit && old-limit > st.stale {
-			return nil, 0 // it is dead
+		rest := st.stale - max(0, old-limit)
+		if rest < 0 {
+			// It is dead, but only by this region's expiration and this process's clock.
+			rest = st.stale
 		}
-		ttl = lasting(max(0, limit-old), st.stale-max(0, old-limit))
+		ttl = lasting(max(0, limit-old), rest)
 	}
 	if st.bytes {
 		return &backend.Entry{Data: envelope.Expired(e.Data)}, ttl

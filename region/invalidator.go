@@ -61,15 +61,15 @@ const mostTogether = 1000
 
 // Run carries out notices until the channel is closed, and then returns nil, or until
 // ctx ends, and then returns its cause. Those that have come meanwhile are carried out
-// together. It returns [ErrNotConfigured] at once if a region is not configured, whose
-// values in a shared backend it could not invalidate.
+// together. It returns [ErrNotConfigured] at once if a region is not configured, or an error
+// that wraps [ErrConfig] if it cannot be: its values in a shared backend would stay.
 //
 // What fails is told to the region's observer, and is tried again in the background; see
 // [ErrPending]. A region that has been closed is left out. A notice whose Mode is
 // unknown counts as Hard, because it must not get lost.
 func (i *Invalidator) Run(ctx context.Context, notices <-chan Notice) error {
 	for _, r := range i.regions {
-		if err := r.usable(); errors.Is(err, ErrNotConfigured) {
+		if err := r.usable(); err != nil && !errors.Is(err, ErrClosed) {
 			return err
 		}
 	}
