@@ -23,6 +23,8 @@ var contestants = []contestant{
 	{"region.Get", openGet},
 	{"region.Cached_int64", openCachedInt64},
 	{"region.Cached_string", openCachedString},
+	{"region.Cached_int64_tags", openCachedTags},
+	{"decorate.CacheOnArguments", openDecorated},
 	{"region.GetOrCreate_closure", openGetOrCreateClosure},
 	{"region.GetOrCreate_copy", openGetOrCreateCopy},
 	{"region.GetOrCreate_proxy", openGetOrCreateProxy},

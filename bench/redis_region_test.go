@@ -9,6 +9,7 @@ import (
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/redis"
+	"github.com/dogpile-go/dogpile/decorate"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 	"github.com/dogpile-go/dogpile/region"
 )
@@ -18,6 +19,7 @@ import (
 var onRedis = []contestant{
 	{"region.GetOrCreate", openRedisGetOrCreate},
 	{"region.Cached_int64", openRedisCachedInt64},
+	{"decorate.CacheOnArguments", openRedisDecorated},
 	{"go-redis_GET", openGet1},
 	{"go-redis_MGET", openGet2},
 	{"go-redis-cache", openRedisGoRedisCache},
@@ -65,6 +67,11 @@ func openRedisGetOrCreate(tb testing.TB, s *source) hit {
 func openRedisCachedInt64(tb testing.TB, s *source) hit {
 	ctx, cached := context.Background(), region.Cached(openByURL(tb, redistest.Shared(tb)), s.loadID)
 	return func(i uint32) (user, error) { return cached(ctx, int64(i)) }
+}
+
+func openRedisDecorated(tb testing.TB, s *source) hit {
+	ctx, f := context.Background(), decorate.CacheOnArguments(openByURL(tb, redistest.Shared(tb)), s.loadID)
+	return func(i uint32) (user, error) { return f.Call(ctx, int64(i)) }
 }
 
 // openCounted opens a region on a client whose round trips are counted.

@@ -59,6 +59,10 @@ func BenchmarkRedisTrips(b *testing.B) {
 		{"creation_of_1000", 1, (*ourTrips).creations, (*rivalTrips).creations},
 		{"delete_1000", 1, (*ourTrips).delete, (*rivalTrips).delete},
 		{"invalidate_region", 32, (*ourTrips).invalidate, (*rivalTrips).invalidate},
+		{"tagged_hit", 32, (*ourTrips).taggedHit, (*rivalTrips).hit},
+		{"tagged_hit_unnamed", 32, (*ourTrips).taggedHitUnnamed, (*rivalTrips).hit},
+		{"tagged_creation", 16, (*ourTrips).taggedCreation, (*rivalTrips).creation},
+		{"invalidate_tag_of_1000", 1, (*ourTrips).invalidateTag, (*rivalTrips).invalidateTag},
 	} {
 		b.Run("what="+what.name, func(b *testing.B) {
 			server, keys := redistest.Shared(b), newRedisSource(many)
@@ -150,6 +154,47 @@ func (o *ourTrips) invalidate() func(int) error {
 	return func(int) error { return o.region.Invalidate(background, region.Hard) }
 }
 
+// taggedHit is a hit whose call names the tags, taggedHitUnnamed one that learns them
+// from the value.
+func (o *ourTrips) taggedHit() func(int) error {
+	tags := region.WithTags("users", "user:1")
+	return func(int) error {
+		_, err := region.GetOrCreate(background, o.region, "tagged", o.loadTurn, tags)
+		return err
+	}
+}
+
+func (o *ourTrips) taggedHitUnnamed() func(int) error {
+	tagged := func(ctx context.Context) (user, error) {
+		region.FromContext(ctx).AddTags("users", "user:1")
+		return o.loadTurn(ctx)
+	}
+	return func(int) error {
+		_, err := region.GetOrCreate(background, o.region, "tagged late", tagged)
+		return err
+	}
+}
+
+// taggedCreation is one with a tag that was never there.
+func (o *ourTrips) taggedCreation() func(int) error {
+	return func(i int) error {
+		_, err := region.GetOrCreate(background, o.region, "tagged:"+strconv.Itoa(i), o.loadTurn, region.WithTags("users", "user:"+strconv.Itoa(i)))
+		return err
+	}
+}
+
+// invalidateTag invalidates a tag that a thousand values have.
+func (o *ourTrips) invalidateTag() func(int) error {
+	tags := region.WithTags("many")
+	_, err := region.GetOrCreateMulti(background, o.region, o.fresh(0), o.loadAll, tags)
+	return func(int) error {
+		if err != nil {
+			return err
+		}
+		return o.region.InvalidateTags(background, "many")
+	}
+}
+
 // rivalTrips are commands of go-redis.
 type rivalTrips struct {
 	*source
@@ -216,6 +261,26 @@ func (r *rivalTrips) delete() func(int) error {
 		named[i] = r.prefix + key
 	}
 	return func(int) error { return r.client.Del(background, named...).Err() }
+}
+
+// invalidateTag is what is done where a tag is a set of the keys that have it.
+func (r *rivalTrips) invalidateTag() func(int) error {
+	tag := r.prefix + "tag"
+	return func(i int) error {
+		pipe := r.client.Pipeline()
+		for _, key := range r.fresh(i) {
+			pipe.Set(background, r.prefix+key, "value", time.Hour)
+			pipe.SAdd(background, tag, r.prefix+key)
+		}
+		if _, err := pipe.Exec(background); err != nil {
+			return err
+		}
+		keys, err := r.client.SMembers(background, tag).Result()
+		if err != nil {
+			return err
+		}
+		return r.client.Del(background, append(keys, tag)...).Err()
+	}
 }
 
 func (r *rivalTrips) invalidate() func(int) error {

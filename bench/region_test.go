@@ -7,6 +7,7 @@ import (
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/memory"
+	"github.com/dogpile-go/dogpile/decorate"
 	"github.com/dogpile-go/dogpile/region"
 )
 
@@ -80,6 +81,17 @@ func openGet(tb testing.TB, s *source) hit {
 func openCachedInt64(tb testing.TB, s *source) hit {
 	ctx, cached := context.Background(), region.Cached(openRegion(tb, s, memory.Config{}), s.loadID)
 	return func(i uint32) (user, error) { return cached(ctx, int64(i)) }
+}
+
+// openCachedTags gives every value two tags.
+func openCachedTags(tb testing.TB, s *source) hit {
+	ctx, cached := context.Background(), region.Cached(openRegion(tb, s, memory.Config{}), s.loadID, region.WithTags("users", "table:users"))
+	return func(i uint32) (user, error) { return cached(ctx, int64(i)) }
+}
+
+func openDecorated(tb testing.TB, s *source) hit {
+	ctx, f := context.Background(), decorate.CacheOnArguments(openRegion(tb, s, memory.Config{}), s.loadID)
+	return func(i uint32) (user, error) { return f.Call(ctx, int64(i)) }
 }
 
 func openCachedString(tb testing.TB, s *source) hit {

@@ -98,28 +98,32 @@ func (st *state) tagged(tags []string, stamps []backend.Stamps) []backend.Tagged
 // first; so if that is still as it was before the creator began, when it is read after
 // the tags' stamps, then these have not been renewed since the creator began either.
 func (st *state) addLate(ctx context.Context, c *capture, tags []string) error {
-	if st.live != nil {
-		late := st.tagged(tags, nil)
-		if st.any.Load() != c.any {
-			return ErrTagsUnproved
-		}
-		c.add(late)
-		return nil
-	}
-	// Two calls: what is absent is created by the first one, at some time during it.
-	stamps, err := st.backend.Stamps(ctx, st.tagGuards(tags))
+	late, err := st.taggedNow(ctx, tags)
 	if err != nil {
 		return err
 	}
-	now, err := st.backend.Stamps(ctx, st.tagGuards([]string{anyTag}))
+	// Not in one call with the tags: what is absent is created at some time during it.
+	now, err := st.taggedNow(ctx, []string{anyTag})
 	if err != nil {
 		return err
 	}
-	if len(now) != 1 || now[0] != c.any || now[0].Hard.IsZero() {
+	if len(now) != 1 || now[0].Stamps != c.any || c.any.Hard.IsZero() {
 		return ErrTagsUnproved
 	}
-	c.add(st.tagged(tags, stamps))
+	c.add(late)
 	return nil
+}
+
+// taggedNow returns tags with their current stamps.
+func (st *state) taggedNow(ctx context.Context, tags []string) ([]backend.Tagged, error) {
+	if st.live != nil {
+		return st.tagged(tags, nil), nil
+	}
+	stamps, err := st.backend.Stamps(ctx, st.tagGuards(tags))
+	if err != nil {
+		return nil, err
+	}
+	return st.tagged(tags, stamps), nil
 }
 
 // tagMemory remembers the tags that creators have added in vain, so that they are

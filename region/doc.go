@@ -46,15 +46,28 @@
 // # Failures
 //
 // A backend that fails is a miss for GetOrCreate: the creator runs, once per
-// process at a time, and the observer is told. Get, Set, Delete and Invalidate
-// return the failure. Bytes in a backend that cannot be read, of whatever kind,
+// process at a time, and the observer is told. Get, Set and the invalidations return
+// the failure. Bytes in a backend that cannot be read, of whatever kind,
 // are a miss and an event, never an error and never a wrong value.
+//
+// # Invalidation
+//
+// [Region.Delete] removes keys and [Region.Expire] makes them stale.
+// [Region.InvalidateTags] makes dead what carries a tag, and [SoftTags] makes it stale;
+// values get tags by [WithTags], [WithTagsFunc] and [Creation.AddTags].
+// [Region.Invalidate] is for the whole region, and InvalidateAll of a function of
+// package decorate for all its values. Each of them counts for every process that
+// shares the backend, and takes one round trip or a constant number of them. What comes
+// from outside of the program goes through an [Invalidator].
+//
+// An invalidation that fails is tried again in the background until it succeeds or the
+// region is closed; see [ErrPending].
 //
 // # No invalidation is lost
 //
-// If Delete or Invalidate returned before a read began, the read never yields a
-// value whose creator began before the invalidation was called, in any process,
-// even if that creator was still running. A process that cannot reach its backend
+// If Delete, Invalidate or InvalidateTags returned before a read began, the read never
+// yields a value whose creator began before the invalidation was called, in any
+// process, even if that creator was still running. A process that cannot reach its backend
 // cannot learn of invalidations made elsewhere: while that lasts, its callers share
 // what it creates itself.
 package region

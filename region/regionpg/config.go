@@ -138,6 +138,9 @@ func parse(url string) (*pgx.ConnConfig, error) {
 			return nil, wrong("URL has an option that cannot be one; write special characters with percent signs, or in quotes if it is not a URL")
 		}
 	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "dogpile"
+	}
 	return config, nil
 }
 

@@ -248,7 +248,7 @@ func (m *mishearing) Write(b []byte) (int, error) {
 func TestSlowConsumer(t *testing.T) {
 	const count = 3000 // of 7 kB each: more than sockets hold
 	server := pgtest.Shared(t)
-	source := listen(t, regionpg.Config{URL: server.URL(), Keepalive: 10 * time.Millisecond, Timeout: time.Second})
+	source := listen(t, regionpg.Config{URL: server.URL(), Keepalive: 10 * time.Millisecond})
 	server.Exec(t, `SELECT pg_notify($1, '{"keys":["' || i || '"],"tags":["' || repeat('x', 7000) || '"]}') FROM generate_series(1, $2) AS i`, channel(t), count)
 	for i := 1; i <= count; i++ {
 		n := next(t, source)

@@ -35,9 +35,6 @@ func (s *Source) open(ctx context.Context) (*session, error) {
 	if config.MaxProtocolMessageBodyLen <= 0 {
 		config.MaxProtocolMessageBodyLen = maxMessage
 	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "dogpile"
-	}
 	// What comes is to be kept for WaitForNotification, and when the time for waiting
 	// is over, the connection has to stay as it is.
 	config.OnNotification = nil

@@ -20,6 +20,11 @@ const (
 	longestWait  = 10 * time.Second
 )
 
+// ahead is how many notices a Source hears before they are taken, so that the
+// Invalidator can carry out together what came while it was busy. A payload has less
+// than 8000 bytes.
+const ahead = 256
+
 // Source hears what is notified on one channel. It is opened with [Listen]. Its methods
 // are safe for concurrent use.
 type Source struct {
@@ -48,7 +53,7 @@ func Listen(ctx context.Context, cfg Config) (*Source, error) {
 		cfg:     cfg,
 		config:  config,
 		log:     cfg.Logger,
-		notices: make(chan region.Notice),
+		notices: make(chan region.Notice, ahead),
 		ended:   make(chan struct{}),
 	}
 	first, err := s.open(ctx)
@@ -62,7 +67,7 @@ func Listen(ctx context.Context, cfg Config) (*Source, error) {
 
 // Notices returns the channel of what is to be invalidated, in the order in which it was
 // committed, for [region.Invalidator.Run]. It is always the same one. It is closed when
-// the Source is, and what has not been taken by then is lost.
+// the Source is; what it holds by then, some hundred notices at most, can still be taken.
 func (s *Source) Notices() <-chan region.Notice { return s.notices }
 
 // Close ends the connection, and returns when nothing is left of it, whether anybody
@@ -123,7 +128,7 @@ func (s *Source) follow(c *session, everything bool) error {
 	}
 }
 
-// tell returns false if the Source is closed before somebody takes n.
+// tell returns false if the Source is closed before there is room for n.
 func (s *Source) tell(n region.Notice) bool {
 	select {
 	case s.notices <- n:

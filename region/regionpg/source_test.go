@@ -208,6 +208,29 @@ func TestListenIsBounded(t *testing.T) {
 	wantNothingLeft(t)
 }
 
+// A server cannot make a program allocate what it likes.
+func TestMessagesAreBounded(t *testing.T) {
+	server := pgtest.Shared(t)
+	for size, wantErr := range map[int]bool{900_000: false, 1_100_000: true} {
+		source, err := regionpg.Listen(t.Context(), regionpg.Config{
+			URL: server.URL(), Channel: channel(t),
+			BeforeConnect: func(_ context.Context, c *pgx.ConnConfig) error {
+				c.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+					_, err := conn.Exec(ctx, fmt.Sprintf("SELECT repeat('x', %d)", size)).ReadAll()
+					return err
+				}
+				return nil
+			},
+		})
+		if err == nil {
+			_ = source.Close()
+		}
+		if (err != nil) != wantErr {
+			t.Errorf("a message of %d bytes: %v, want an error: %v", size, err, wantErr)
+		}
+	}
+}
+
 // The context of Listen is for Listen alone.
 func TestOutlivesTheContextOfListen(t *testing.T) {
 	server := pgtest.Shared(t)
@@ -226,13 +249,22 @@ func TestOutlivesTheContextOfListen(t *testing.T) {
 func TestClose(t *testing.T) {
 	server := pgtest.Shared(t)
 	proxy := faultproxy.New(t, server.Addr)
-	payload, _ := numbered(1)
 	for name, prepare := range map[string]func(*regionpg.Source){
-		"idle":       func(*regionpg.Source) {},
-		"taking":     func(source *regionpg.Source) { notify(t, server, payload); next(t, source) },
-		"not taking": func(*regionpg.Source) { notify(t, server, payload) },
-		"blackhole":  func(*regionpg.Source) { proxy.Blackhole(true) },
-		"cut":        func(*regionpg.Source) { proxy.Refuse(true); proxy.CutAll() },
+		"idle": func(*regionpg.Source) {},
+		"taking": func(source *regionpg.Source) {
+			server.Exec(t, "SELECT pg_notify('testclose', '')")
+			wantNext(t, source, everything)
+		},
+		"not taking": func(source *regionpg.Source) {
+			server.Exec(t, "SELECT pg_notify('testclose', i::text) FROM generate_series(1, 1000) AS i")
+			for deadline := time.Now().Add(patience); len(source.Notices()) < cap(source.Notices()); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%d notices are there %v after 1000 were said", len(source.Notices()), patience)
+				}
+			}
+		},
+		"blackhole": func(*regionpg.Source) { proxy.Blackhole(true) },
+		"cut":       func(*regionpg.Source) { proxy.Refuse(true); proxy.CutAll() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer proxy.Refuse(false)
@@ -247,8 +279,7 @@ func TestClose(t *testing.T) {
 			if took := time.Since(begin); took > 10*time.Second {
 				t.Errorf("Close took %v, want that it does not wait for the network", took)
 			}
-			if n, ok := <-source.Notices(); ok {
-				t.Errorf("after Close there is the notice %+v, want a closed channel", n)
+			for range source.Notices() { // it is closed
 			}
 			if err := source.Close(); err != nil {
 				t.Errorf("the second Close: %v, want nil", err)
