@@ -3,6 +3,7 @@ package region_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type modelValue struct {
 	text    string
 	created time.Time
 	soft    bool // invalidated softly since
+	tags    []string
 }
 
 func (m *model) fresh(key string) bool {
@@ -58,7 +60,36 @@ func walk(t *testing.T, rt *rapid.T, cfg region.Config) {
 	key := rapid.SampledFrom([]string{"", "a", "b", "c"})
 	keys := rapid.SliceOfN(key, 0, 6)
 	next := func() string { created++; return fmt.Sprint("v", created) }
-	put := func(key, text string) { m.values[key] = modelValue{text: text, created: time.Now()} }
+	put := func(key, text string, tags ...string) {
+		m.values[key] = modelValue{text: text, created: time.Now(), tags: tags}
+	}
+	tag := rapid.SampledFrom([]string{"red", "green", "blue"})
+	tags := rapid.SliceOfN(tag, 1, 3)
+	lacks := func(k string, want []string) bool {
+		for _, tag := range want {
+			if !slices.Contains(m.values[k].tags, tag) {
+				return true
+			}
+		}
+		return false
+	}
+	// affected are the values that have one of some tags.
+	affected := func(some []string) (names []string) {
+		for k, v := range m.values {
+			if slices.ContainsFunc(some, func(tag string) bool { return slices.Contains(v.tags, tag) }) {
+				names = append(names, k)
+			}
+		}
+		return names
+	}
+	soften := func(names []string) {
+		for _, k := range names {
+			if v, there := m.values[k]; there {
+				v.soft = true
+				m.values[k] = v
+			}
+		}
+	}
 	check := func(what string, got, want any) {
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			rt.Fatalf("%s = %v, want %v", what, got, want)
@@ -143,6 +174,73 @@ func walk(t *testing.T, rt *rapid.T, cfg region.Config) {
 			for k := range seen {
 				check("value", got[k], m.values[k].text)
 			}
+		},
+		"get or create with tags": func(rt *rapid.T) {
+			k, named, added := key.Draw(rt, "key"), tags.Draw(rt, "tags"), rapid.SliceOfN(tag, 0, 2).Draw(rt, "added")
+			ran := ""
+			v, err := region.GetOrCreate(ctx, process.Draw(rt, "process"), k, func(ctx context.Context) (string, error) {
+				ran = next()
+				region.FromContext(ctx).AddTags(added...)
+				return ran, nil
+			}, region.WithTags(named...))
+			noError(err)
+			check("created", ran != "", !m.fresh(k) || lacks(k, named))
+			if ran != "" {
+				put(k, ran, append(slices.Clone(named), added...)...)
+			}
+			check("value", v, m.values[k].text)
+		},
+		"get with tags": func(rt *rapid.T) {
+			k, named := key.Draw(rt, "key"), tags.Draw(rt, "tags")
+			v, ok, err := region.Get[string](ctx, process.Draw(rt, "process"), k, region.WithTags(named...))
+			noError(err)
+			check("ok", ok, m.fresh(k) && !lacks(k, named))
+			if ok {
+				check("value", v, m.values[k].text)
+			}
+		},
+		"get or create many with tags": func(rt *rapid.T) {
+			ks, named := keys.Draw(rt, "keys"), tags.Draw(rt, "tags")
+			made := map[string]string{}
+			got, err := region.GetOrCreateMulti(ctx, process.Draw(rt, "process"), ks, func(ctx context.Context, missing []string) (map[string]string, error) {
+				for _, k := range missing {
+					made[k] = next()
+				}
+				region.FromContext(ctx).AddTags("many")
+				return made, nil
+			}, region.WithTags(named...))
+			noError(err)
+			for _, k := range ks {
+				check("created", made[k] != "", !m.fresh(k) || lacks(k, named))
+			}
+			for k, v := range made {
+				put(k, v, append(slices.Clone(named), "many")...)
+			}
+			for k := range got {
+				check("value", got[k], m.values[k].text)
+			}
+		},
+		"set with tags": func(rt *rapid.T) {
+			k, v, named := key.Draw(rt, "key"), next(), tags.Draw(rt, "tags")
+			noError(region.Set(ctx, process.Draw(rt, "process"), k, v, region.WithTags(named...)))
+			put(k, v, named...)
+		},
+		"invalidate tags": func(rt *rapid.T) {
+			some := append(tags.Draw(rt, "tags"), rapid.SampledFrom([]string{"many", "nobody's"}).Draw(rt, "another"))
+			noError(process.Draw(rt, "process").InvalidateTags(ctx, some...))
+			for _, k := range affected(some) {
+				delete(m.values, k)
+			}
+		},
+		"soft tags": func(rt *rapid.T) {
+			some := tags.Draw(rt, "tags")
+			noError(region.SoftTags(ctx, process.Draw(rt, "process"), some...))
+			soften(affected(some))
+		},
+		"expire": func(rt *rapid.T) {
+			ks := keys.Draw(rt, "keys")
+			noError(process.Draw(rt, "process").Expire(ctx, ks...))
+			soften(ks)
 		},
 		"set": func(rt *rapid.T) {
 			k, v := key.Draw(rt, "key"), next()
