@@ -1,7 +1,7 @@
 package inproc
 
 import (
-	"runtime"
+	"maps"
 	"sync"
 	"weak"
 
@@ -14,18 +14,23 @@ import (
 // Regions are few, and theirs are kept until the Core is gone. Tags can be many, and
 // come and go with what carries them: their cells are held by the entries that carry
 // them, and by those who are about to store one, and the table only knows where they
-// are. So it neither grows without bounds nor drops a stamp that something rests on,
-// and nobody has to sweep it. The garbage collector does.
+// are. So it drops no stamp that something rests on, and what the garbage collector has
+// taken is swept out when the table has doubled. (runtime.AddCleanup would do it at once,
+// on a goroutine of the runtime, which tests for leaks of goroutines take for one.)
 type stamps struct {
 	mu      sync.RWMutex
 	regions map[string]*backend.LiveStamps
 	tags    map[backend.Guard]weak.Pointer[backend.LiveStamps]
+	sweepAt int // how many tags there may be
 
 	// Cells that were made lately. Whoever captures stamps through the interface of a
 	// backend has copies of them, which hold no cell, until an entry is stored.
 	young []*backend.LiveStamps
 	next  int
 }
+
+// fewTags is how many tags are never worth a sweep.
+const fewTags = 1 << 10
 
 // mostYoung is how many cells are kept for a while though nothing carries them. If more
 // are made while a creator runs, its value may be dead when it is stored.
@@ -50,8 +55,11 @@ func (c *Core) Live(guard backend.Guard) *backend.LiveStamps {
 		s.regions[guard.Region] = cell
 		return cell
 	}
+	if len(s.tags) >= max(s.sweepAt, fewTags) {
+		maps.DeleteFunc(s.tags, func(_ backend.Guard, w weak.Pointer[backend.LiveStamps]) bool { return w.Value() == nil })
+		s.sweepAt = 2 * len(s.tags)
+	}
 	s.tags[guard] = weak.Make(cell)
-	runtime.AddCleanup(cell, s.forget, guard)
 	if len(s.young) < mostYoung {
 		s.young = append(s.young, cell)
 	} else {
@@ -67,15 +75,6 @@ func (s *stamps) cell(guard backend.Guard) *backend.LiveStamps {
 		return s.regions[guard.Region]
 	}
 	return s.tags[guard].Value()
-}
-
-// forget takes the cell of a guard out of the table that nobody holds any more.
-func (s *stamps) forget(guard backend.Guard) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tags[guard].Value() == nil { // otherwise there is another one by now
-		delete(s.tags, guard)
-	}
 }
 
 // Cells returns the cells of those guards that are tags. Whoever keeps what carries
