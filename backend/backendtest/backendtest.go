@@ -85,6 +85,7 @@ var promises = []struct {
 	{"EntryIsReturnedAsGiven", entryIsReturnedAsGiven},
 	{"GetMultiKeepsOrder", getMultiKeepsOrder},
 	{"EmptyCalls", emptyCalls},
+	{"GetMultiWithoutKeys", getMultiWithoutKeys},
 	{"DeleteOfSeveral", deleteOfSeveral},
 	{"ItemsHaveTheirOwnOutcome", itemsHaveTheirOwnOutcome},
 
@@ -124,6 +125,13 @@ var promises = []struct {
 	{"RenewOfSeveral", renewOfSeveral},
 	{"GuardsAreIndependent", guardsAreIndependent},
 	{"EntriesLeaveStampsAlone", entriesLeaveStampsAlone},
+
+	{"SetWithGuardsOfTags", setWithGuardsOfTags},
+	{"RenewOfSeveralRegions", renewOfSeveralRegions},
+	{"RenewalsAreSeenInOrder", renewalsAreSeenInOrder},
+	{"LateTagsCanBeProved", lateTagsCanBeProved},
+	{"HostileGuards", hostileGuards},
+	{"ManyGuards", manyGuards},
 
 	{"LocalAgrees", localAgrees},
 

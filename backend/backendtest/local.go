@@ -1,6 +1,8 @@
 package backendtest
 
 import (
+	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
@@ -82,6 +84,7 @@ func localAgrees(t *trial) {
 		}
 	}
 	t.sameStamps("the cell", []backend.Stamps{cell.Load()}, t.current(t.a, guard))
+	t.cellsOfTags(local)
 
 	t.closes(t.a)
 	after, _ := local.In("users").Peek("b")
@@ -89,4 +92,50 @@ func localAgrees(t *trial) {
 	if after != nil || bytes != nil {
 		t.Error("Peek found something after Close")
 	}
+}
+
+// cellsOfTags checks the cells of tags, which are kept while somebody holds them, or while
+// an entry is stored that carries their stamps, and need not be kept otherwise.
+func (t *trial) cellsOfTags(local backend.Local) {
+	for _, name := range names() {
+		if name == "" {
+			continue // the region itself
+		}
+		held := local.In("users").LiveTag(name)
+		if held == nil || local.In("users").LiveTag(name) != held {
+			t.Fatalf("LiveTag(%.40q) returned no cell, or another one although it is held", name)
+		}
+		if local.In("posts").LiveTag(name) == held || local.In("users").LiveTag(name+"+") == held || local.In("users").Live() == held {
+			t.Fatalf("LiveTag(%.40q) returned the cell of another guard", name)
+		}
+		for _, soft := range []bool{false, true} {
+			before, others := held.Load(), t.current(t.a, region, tag(name+"+"))
+			t.sameStamps("the cell of a tag", []backend.Stamps{before}, t.current(t.a, tag(name)))
+			t.renew(t.a, soft, tag(name))
+			if held.Are(before) {
+				t.Fatalf("Renew with soft = %v left the cell of the tag %.40q as it was", soft, name)
+			}
+			t.sameStamps("the cell of a tag", []backend.Stamps{held.Load()}, t.current(t.a, tag(name)))
+			t.sameStamps("Stamps of others", t.current(t.a, region, tag(name+"+")), others)
+		}
+	}
+
+	held := local.In("users").LiveTag("held")
+	stamps := t.current(t.a, tag("held"), tag("carried"))
+	_, err := t.a.Set(t.ctx, []backend.Item{{Key: user("carries"), Entry: t.entry("x")}}, []backend.Guard{region, tag("carried")})
+	t.must(err)
+	for i := range 50_000 {
+		local.In("users").LiveTag(fmt.Sprint("passing ", i))
+	}
+	runtime.GC()
+	runtime.GC()
+	kept := []backend.Guard{tag("held")}
+	if !t.storesNothing {
+		kept = append(kept, tag("carried"))
+	}
+	t.sameStamps("Stamps, after very many other tags,", t.current(t.a, kept...), stamps[:len(kept)])
+	if local.In("users").LiveTag("held") != held {
+		t.Error("LiveTag returned another cell although it is held")
+	}
+	runtime.KeepAlive(held)
 }

@@ -3,6 +3,7 @@ package backendtest
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,10 +36,11 @@ func entryIsReturnedAsGiven(t *trial) {
 	stamps := backend.Stamps{Hard: backend.NewStamp(), Soft: backend.NewStamp()}
 	value := "a value"
 	var none *string
+	tags := []backend.Tagged{{Tag: "a", Stamps: stamps}, {Tag: "\x00\xff", Stamps: stamps}}
 	given := []*backend.Entry{
 		{Value: &value, Created: time.Now(), Cost: 3 * time.Millisecond, Expiration: time.Hour, Stamps: stamps},
 		{Value: &none, Created: time.Now().Add(-time.Hour), Expiration: -1},
-		{NotFound: true, Created: time.Now(), Stamps: stamps},
+		{NotFound: true, Created: time.Now(), Stamps: stamps, Tags: tags},
 	}
 	if t.a.Bytes() {
 		all := make([]byte, 256)
@@ -52,6 +54,7 @@ func entryIsReturnedAsGiven(t *trial) {
 	for i, want := range given {
 		copied := *want
 		copied.Data = bytes.Clone(want.Data)
+		copied.Tags = slices.Clone(want.Tags)
 		key := user(strings.Repeat("x", i))
 		t.must(t.put(t.a, backend.Item{Key: key, Entry: want}))
 
@@ -68,7 +71,7 @@ func entryIsReturnedAsGiven(t *trial) {
 				return
 			}
 			if got.Value != copied.Value || !bytes.Equal(got.Data, copied.Data) || !got.Created.Equal(copied.Created) ||
-				got.Cost != copied.Cost || got.Expiration != copied.Expiration || got.NotFound != copied.NotFound || got.Stamps != copied.Stamps {
+				got.Cost != copied.Cost || got.Expiration != copied.Expiration || got.NotFound != copied.NotFound || got.Stamps != copied.Stamps || !slices.Equal(got.Tags, copied.Tags) {
 				t.Errorf("%s returned the entry %+v, want %+v", how, *got, copied)
 			}
 		}

@@ -15,12 +15,16 @@ type acquisition struct {
 	*claim
 	b      *Backend
 	values []string // names of the values
-	stamps []string // names of the stamps
-	joined bool     // one script may use keys of any slot, so the stamps come with the lease
+	guards []backend.Guard
+	stamps []string     // names of the stamps, if they come with the lease
+	parts  []*stampPart // otherwise
+	joined bool         // one script may use keys of any slot, so the stamps come with the lease
+
+	attempts int
 
 	// Of the last attempt.
 	calls      []*redisio.Call
-	stampCalls []*redisio.Call
+	stampCalls [][]*redisio.Call
 }
 
 // Acquire is Acquire of [backend.Backend].
@@ -46,17 +50,20 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	a := &acquisition{
 		claim:  &claim{ask: b.member.Ask},
 		b:      b,
-		joined: len(keys) == 1 && !b.client.Cluster(),
+		guards: guards,
+		joined: len(keys) == 1 && len(guards) <= partSize && !b.client.Cluster(),
 	}
 	for _, key := range keys {
 		a.keys = append(a.keys, key.String())
 		a.locks = append(a.locks, b.names.lockOf(key))
 		a.values = append(a.values, b.names.valueOf(key))
 	}
-	for _, guard := range guards {
-		a.stamps = append(a.stamps, b.names.stampOf(guard))
+	if a.joined {
+		a.stamps = b.names.appendStamps(nil, guards)
+	} else {
+		a.parts = b.stampParts(guards)
 	}
-	if err := b.send(ctx, a.locks[0], (len(keys)+len(guards))*commandSize, a.fill); err != nil {
+	if err := b.send(ctx, a.locks[0], len(keys)*commandSize+sizeOf(guards), a.fill); err != nil {
 		a.leave()
 		return nil, nil, err
 	}
@@ -83,19 +90,20 @@ func (a *acquisition) fill(batch *redisio.Batch) {
 	if !ok {
 		return
 	}
+	a.attempts++
 	a.calls = make([]*redisio.Call, len(leases))
 	a.stampCalls = nil
 	for i, l := range leases {
 		names := []string{a.locks[i], a.values[i]}
-		if a.joined {
+		args := []any{l.Token(), a.b.ttl.Milliseconds(), before[i]}
+		if len(a.stamps) > 0 {
 			names = append(names, a.stamps...)
+			args = append(args, stampArgs(true, kindsOf(a.guards), keepToCreate)...)
 		}
-		a.calls[i] = batch.Eval(acquireScript, names, l.Token(), a.b.ttl.Milliseconds(), before[i])
+		a.calls[i] = batch.Eval(acquireScript, names, args...)
 	}
-	if !a.joined {
-		for _, name := range a.stamps {
-			a.stampCalls = append(a.stampCalls, batch.Do("get", name))
-		}
+	for _, p := range a.parts {
+		a.stampCalls = append(a.stampCalls, p.ask(batch, a.attempts, true, keepToCreate))
 	}
 }
 
@@ -129,7 +137,7 @@ func (a *acquisition) answers(ctx context.Context) (grants []backend.Grant, stam
 	if a.joined {
 		return grants, stamps, nil
 	}
-	if stamps, err = stampValues(a.stampCalls); err != nil {
+	if stamps, err = stampValues(len(a.guards), a.parts, a.stampCalls); err != nil {
 		return nil, nil, a.b.explained(ctx, err)
 	}
 	return grants, stamps, nil

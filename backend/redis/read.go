@@ -26,11 +26,14 @@ const (
 	// mostWidth how many are then under way at most. Each needs a connection.
 	slack     = 20 * time.Millisecond
 	mostWidth = 6
+
+	// mostAlone is how many guards a read has at most that is sent without further ado.
+	mostAlone = 8
 )
 
 // read is one key with its guards, and then what was found.
 type read struct {
-	key    string
+	key    string // "": only the guards
 	guards []string
 
 	entry  *backend.Entry
@@ -45,16 +48,13 @@ func (b *Backend) Get(ctx context.Context, key backend.Key, guards []backend.Gua
 	}
 	name := b.names.valueOf(key)
 	lane := b.readsFor(ctx, name)
-	if len(guards) == 1 && !b.client.Cluster() && lane.enter(ctx) {
-		found, err := b.readAlone(lane, name, b.names.stampOf(guards[0]))
+	if len(guards) > 0 && len(guards) <= mostAlone && !b.client.Cluster() && lane.enter(ctx) {
+		found, err := b.readAlone(lane, name, guards)
 		return found, b.failed(err)
 	}
 	r := &read{key: name}
 	if len(guards) > 0 {
-		r.guards = make([]string, len(guards))
-		for i, guard := range guards {
-			r.guards[i] = b.names.stampOf(guard)
-		}
+		r.guards = b.names.appendStamps(make([]string, 0, len(guards)), guards)
 	}
 	if err := lane.do(ctx, r); err != nil {
 		return backend.Found{}, b.failed(err)
@@ -65,15 +65,22 @@ func (b *Backend) Get(ctx context.Context, key backend.Key, guards []backend.Gua
 	return backend.Found{Entry: r.entry, Stamps: r.stamps}, nil
 }
 
-// alone is what a read of one key with one guard brings, in one piece of memory.
-type alone struct {
-	entry  backend.Entry
-	stamps [1]backend.Stamps
-}
+// alone is what a read of one key with one guard brings, in one piece of memory, and
+// aloneTagged what one with several does.
+type (
+	alone struct {
+		entry  backend.Entry
+		stamps [1]backend.Stamps
+	}
+	aloneTagged struct {
+		entry  backend.Entry
+		stamps [mostAlone]backend.Stamps
+	}
+)
 
-// readAlone is the read of one key with one guard that nothing else is under way with,
+// readAlone is the read of one key with few guards that nothing else is under way with,
 // which is what most reads are. It leaves the lane that its caller has entered.
-func (b *Backend) readAlone(lane *lane[*read], key, guard string) (found backend.Found, err error) {
+func (b *Backend) readAlone(lane *lane[*read], key string, guards []backend.Guard) (found backend.Found, err error) {
 	err = errExited
 	defer func() {
 		if p := recover(); p != nil {
@@ -81,17 +88,27 @@ func (b *Backend) readAlone(lane *lane[*read], key, guard string) (found backend
 		}
 		lane.leave()
 	}()
-	values, err := b.fetchOnce(context.Background(), []string{key, guard}, &b.kept)
+	var room [1 + mostAlone]string
+	room[0] = key
+	values, err := b.fetchOnce(context.Background(), b.names.appendStamps(room[:1], guards), &b.kept)
 	if err != nil {
 		return backend.Found{}, err
 	}
-	a := new(alone)
-	if value, ok := values[0].(string); ok {
-		a.entry.Data = bytesOf(value)
-		found.Entry = &a.entry
+	var entry *backend.Entry
+	if len(guards) == 1 {
+		a := new(alone)
+		entry, found.Stamps = &a.entry, a.stamps[:]
+	} else {
+		a := new(aloneTagged)
+		entry, found.Stamps = &a.entry, a.stamps[:len(guards):len(guards)]
 	}
-	a.stamps[0] = stampsIn(values[1])
-	found.Stamps = a.stamps[:]
+	if value, ok := values[0].(string); ok {
+		entry.Data = bytesOf(value)
+		found.Entry = entry
+	}
+	for i := range found.Stamps {
+		found.Stamps[i] = stampsIn(values[1+i])
+	}
 	return found, nil
 }
 
@@ -134,13 +151,19 @@ func (b *Backend) runReads(ctx context.Context, reads []*read) error {
 	if len(reads) == 1 {
 		r := reads[0]
 		keys := make([]string, 0, 8)
-		keys = append(append(keys, r.key), r.guards...)
+		if r.key != "" {
+			keys = append(keys, r.key)
+		}
+		keys = append(keys, r.guards...)
 		values, err := b.fetch(ctx, keys)
 		if err != nil {
 			return err
 		}
-		r.entry, r.err = entryOf(values[0])
-		r.stamps = stampsOf(values[1:])
+		if r.key != "" {
+			r.entry, r.err = entryOf(values[0])
+			values = values[1:]
+		}
+		r.stamps = stampsOf(values)
 		return nil
 	}
 
@@ -153,7 +176,9 @@ func (b *Backend) runReads(ctx context.Context, reads []*read) error {
 		}
 	}
 	for _, r := range reads {
-		place(r.key)
+		if r.key != "" {
+			place(r.key)
+		}
 		for _, guard := range r.guards {
 			place(guard)
 		}
@@ -163,7 +188,9 @@ func (b *Backend) runReads(ctx context.Context, reads []*read) error {
 		return err
 	}
 	for _, r := range reads {
-		r.entry, r.err = entryOf(values[at[r.key]])
+		if r.key != "" {
+			r.entry, r.err = entryOf(values[at[r.key]])
+		}
 		if len(r.guards) > 0 {
 			stamps := make([]any, len(r.guards))
 			for i, guard := range r.guards {
@@ -180,15 +207,21 @@ func (b *Backend) GetMulti(ctx context.Context, keys []backend.Key, guards []bac
 	if err := b.usable(ctx); err != nil {
 		return nil, nil, err
 	}
+	if len(keys)+len(guards) == 0 {
+		return nil, nil, nil
+	}
 	names := make([]string, 0, len(keys)+len(guards))
 	for _, key := range keys {
 		names = append(names, b.names.valueOf(key))
 	}
-	for _, guard := range guards {
-		names = append(names, b.names.stampOf(guard))
-	}
-	if len(names) == 0 {
-		return nil, nil, nil
+	names = b.names.appendStamps(names, guards)
+	if len(keys) == 0 {
+		// It belongs to the read of one value, which is often one of many.
+		r := &read{guards: names}
+		if err := b.readsFor(ctx, names[0]).do(ctx, r); err != nil {
+			return nil, nil, b.failed(err)
+		}
+		return nil, r.stamps, nil
 	}
 	var values []any
 	err := b.client.Run(ctx, func(ctx context.Context) (err error) {

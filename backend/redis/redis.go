@@ -16,8 +16,14 @@
 //	app:lock:{users:user:42}  the lease of that value, with a TTL
 //	app:note:{users:user:42}  who has set that value last, for ten seconds
 //	app:stamp:{users}         the stamps of the region, for ever
+//	app:stamp:{users}:#blue   the stamps of the tag "blue", with a TTL
 //
-// Value and lease are in one slot of a cluster, so that one script can change both.
+// Value and lease are in one slot of a cluster, so that one script can change both. So are
+// all stamps of a region. The stamps of a tag are kept for half an hour longer than what is
+// stored with it, at least, and for an hour at most: those of a tag that is in use are
+// prolonged now and then, not at each publication. Beside what is stored for ever they are
+// kept for ever.
+//
 // Channels are app:lock:fleet and app:lock:alive:…, one for each process.
 //
 // A server that evicts keys may evict any of them: a value that is gone is a miss,
@@ -26,9 +32,10 @@
 //
 // # Round trips
 //
-// A hit takes one: the value and the region's stamps in one MGET, or, on a cluster,
-// in one pipeline. So do Acquire, Delete, Renew and a Set under leases, for one key or
-// for a thousand; a Set without a lease takes two. Calls that come while others are
+// A hit takes one: the value and the stamps of its region and its tags in one MGET, or, on a
+// cluster, in one pipeline to two servers at most. So do Acquire, Delete, Renew and a Set
+// under leases, for one key or for a thousand, with one tag or with a thousand; a Set
+// without a lease takes two. Calls that come while others are
 // under way are sent together, as one batch, when those have come back; no call is ever
 // answered with what had been asked for before it came.
 //
@@ -41,6 +48,9 @@
 // finds its token gone. That is why a Set without a lease takes a lock first: until it has
 // stored, creators of its keys wait. A lock that is taken late is given back; if it is
 // later than that is tried, creators of the key wait until it has expired.
+//
+// Stamps that are written late are new ones, which nothing carries: they invalidate, and
+// never revive what was invalidated.
 //
 // # Clients
 //
@@ -83,9 +93,9 @@
 // availability, min-replicas-to-write and WAIT are the server's means. Nothing here
 // reads from replicas.
 //
-// While a slot of a cluster is being moved, its keys can be read, but a value cannot be
-// changed together with its lock. Such calls wait until it has moved, for as long as the
-// client waits for an answer, and then fail.
+// While a slot of a cluster is being moved, its keys can be read and its stamps renewed, but
+// a value cannot be changed together with its lock. Such calls wait until it has moved, for
+// as long as the client waits for an answer, and then fail.
 package redis
 
 import (

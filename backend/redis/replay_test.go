@@ -58,9 +58,9 @@ func (l *late) delete(key string) {
 	}
 }
 
-func (l *late) create(p process, key string, creator func() string) {
+func (l *late) create(p process, key string, creator func() string, opts ...region.CallOption) {
 	l.Helper()
-	got, err := region.GetOrCreate(l.Context(), p.Region, key, func(context.Context) (string, error) { return creator(), nil })
+	got, err := region.GetOrCreate(l.Context(), p.Region, key, func(context.Context) (string, error) { return creator(), nil }, opts...)
 	if err != nil || got == "" {
 		l.Fatalf("GetOrCreate of %s = %q, %v", key, got, err)
 	}
@@ -105,6 +105,60 @@ func TestFaultLateRequests(t *testing.T) {
 				l.deliver()
 				l.finds("k", "")
 			}
+		},
+		"InvalidateTags": func(l *late) {
+			tags := region.WithTags("a", "b")
+			for _, invalidate := range []func(p process) error{
+				func(p process) error { return p.InvalidateTags(l.Context(), "a") },
+				func(p process) error { return region.SoftTags(l.Context(), p.Region, "a") },
+			} {
+				l.astray(1, "", "evalsha", ":stamp:{users}:")
+				if err := invalidate(l.p); err != nil {
+					l.Fatal(err)
+				}
+				l.create(l.other, "k", func() string { return "between" }, tags)
+				if err := invalidate(l.other); err != nil {
+					l.Fatal(err)
+				}
+				l.finds("k", "")
+				l.deliver()
+				l.finds("k", "")
+			}
+		},
+		"InvalidateTags, while a creator runs": func(l *late) {
+			for _, late := range []bool{false, true} {
+				var tags []region.CallOption
+				if !late {
+					tags = append(tags, region.WithTags("a"))
+				}
+				l.astray(1, "", "evalsha", ":stamp:{users}:")
+				if err := l.p.InvalidateTags(l.Context(), "a"); err != nil {
+					l.Fatal(err)
+				}
+				got, err := region.GetOrCreate(l.Context(), l.p.Region, "k", func(ctx context.Context) (string, error) {
+					if late {
+						region.FromContext(ctx).AddTags("a")
+					}
+					l.deliver()
+					return "made", nil
+				}, tags...)
+				if got != "made" || err != nil {
+					l.Fatalf("GetOrCreate = %q, %v", got, err)
+				}
+				l.finds("k", "")
+			}
+		},
+		"publication with tags": func(l *late) {
+			l.astray(1, "", "evalsha", "{users:k}", "made")
+			l.create(l.p, "k", func() string { return "made" }, region.WithTags("a"))
+			l.finds("k", "made")
+			if err := l.other.InvalidateTags(l.Context(), "a"); err != nil {
+				l.Fatal(err)
+			}
+			l.finds("k", "")
+			l.deliver()
+			l.finds("k", "")
+			l.free("k")
 		},
 		"Delete": func(l *late) {
 			l.astray(1, "", "evalsha", ":note:{users:k}")
@@ -248,7 +302,7 @@ func TestFaultLateRequests(t *testing.T) {
 						l.set(p, "another", "warm up")
 						l.delete("another")
 						l.create(p, "another", func() string { return "warm up" })
-						if err := errors.Join(p.Invalidate(t.Context(), region.Hard), p.Invalidate(t.Context(), region.Soft)); err != nil {
+						if err := errors.Join(p.Invalidate(t.Context(), region.Hard), p.InvalidateTags(t.Context(), "a"), p.Invalidate(t.Context(), region.Soft)); err != nil {
 							t.Fatal(err)
 						}
 					}

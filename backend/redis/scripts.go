@@ -19,11 +19,12 @@ import (
 // ours, and in the way.
 var (
 	// acquireScript takes the lock KEYS[1] for the token ARGV[1], for ARGV[2]
-	// milliseconds, and then reads the value KEYS[2] and the stamps that follow. It
+	// milliseconds, and then reads the value KEYS[2] and, as stampsScript does with
+	// ARGV[4] and what follows, the stamps that follow. It
 	// answers whose the lock is if it is not granted. ARGV[3] is the token of the
 	// attempt before this one, if its answer was lost. A lock without a TTL is not
 	// one of ours, which all have one, and would never end.
-	acquireScript = redisio.NewScript(`
+	acquireScript = redisio.NewScript(freshStamps + currentStamps + `
 local held = redis.pcall('GET', KEYS[1])
 if held and not held.err and held ~= ARGV[3] then
 	if #held == #ARGV[1] or redis.call('PTTL', KEYS[1]) >= 0 then
@@ -31,15 +32,12 @@ if held and not held.err and held ~= ARGV[3] then
 	end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-local answer = {1}
-for i = 2, #KEYS do
-	answer[i] = redis.pcall('GET', KEYS[i])
-	if answer[i] and answer[i].err then
-		answer[i] = false
-		if i == 2 then
-			answer[1] = 2
-		end
-	end
+local answer = {1, redis.pcall('GET', KEYS[2])}
+if answer[2] and answer[2].err then
+	answer = {2, false}
+end
+for i = 3, #KEYS do
+	answer[i] = current(i, i - 2, ARGV[4], ARGV[5], ARGV[6], ARGV[7])
 end
 return answer`)
 
@@ -97,31 +95,6 @@ for i = 1, #KEYS, 3 do
 	redis.call('UNLINK', KEYS[i], KEYS[i + 1])
 end
 return 1`)
-
-	// stampScript returns the stamps KEYS[1], which become new ones if they are
-	// absent or incomplete.
-	stampScript = redisio.NewScript(freshStamps + `
-local none = string.rep('\0', 12)
-local stamps = redis.pcall('GET', KEYS[1])
-if not stamps or stamps.err or #stamps ~= 24 or string.sub(stamps, 1, 12) == none or string.sub(stamps, 13) == none then
-	stamps = fresh('hard') .. fresh('soft')
-	redis.call('SET', KEYS[1], stamps)
-end
-return stamps`)
-
-	// renewScript replaces one of the stamps KEYS[1] with a new one, and both if
-	// they were not there.
-	renewScript = redisio.NewScript(freshStamps + `
-local stamps = redis.pcall('GET', KEYS[1])
-if not stamps or stamps.err or #stamps ~= 24 then
-	stamps = fresh('hard') .. fresh('soft')
-elseif ARGV[2] == 'hard' then
-	stamps = fresh('hard') .. string.sub(stamps, 13)
-else
-	stamps = string.sub(stamps, 1, 12) .. fresh('soft')
-end
-redis.call('SET', KEYS[1], stamps)
-return 1`)
 )
 
 // readNote is a function for scripts that returns a note, or an empty text. No two are
@@ -140,20 +113,6 @@ const put = `
 	else
 		redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 	end`
-
-// freshStamps is a function for scripts that makes a stamp of the random ARGV[1] and
-// the moment. So a script that is executed twice makes two stamps: one that came
-// again late, and wrote the same stamp as the first time, would revive what has been
-// invalidated since.
-const freshStamps = `
-local time = redis.call('TIME')
-local function fresh(which)
-	local hex = redis.sha1hex(ARGV[1] .. which .. time[1] .. '.' .. time[2])
-	return (string.gsub(string.sub(hex, 1, 24), '..', function (byte)
-		return string.char(tonumber(byte, 16))
-	end))
-end
-`
 
 // granted is the answer of acquireScript.
 type granted struct {

@@ -76,15 +76,12 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 			open = append(open, w)
 		}
 	}
-	names := make([]string, len(guards))
-	for i, guard := range guards {
-		names[i] = b.names.stampOf(guard)
-	}
+	parts := b.stampParts(guards)
 	var stamps []backend.Stamps
 	for try := 1; ; try++ {
 		var err error
 		if open, err = b.seize(ctx, open, try); err == nil {
-			stamps, err = b.store(ctx, open, names)
+			stamps, err = b.store(ctx, open, guards, parts)
 		}
 		if err != nil {
 			for _, w := range open {
@@ -204,47 +201,74 @@ func (b *Backend) seize(ctx context.Context, writes []*writing, try int) ([]*wri
 	return slices.DeleteFunc(writes, func(w *writing) bool { return w.item.Err != nil }), nil
 }
 
-// store sends the writes, and reads the stamps that are called names after them.
-func (b *Backend) store(ctx context.Context, writes []*writing, names []string) ([]backend.Stamps, error) {
-	first, bytes := "", len(names)*commandSize
+// store sends the writes, and reads the stamps of guards after them. Those of tags are then
+// kept longer than what was stored is.
+func (b *Backend) store(ctx context.Context, writes []*writing, guards []backend.Guard, parts []*stampPart) ([]backend.Stamps, error) {
+	first, bytes := "", sizeOf(guards)
 	if len(writes) > 0 {
 		first = writes[0].lock
-	} else if len(names) > 0 {
-		first = names[0]
+	} else if len(parts) > 0 {
+		first = parts[0].names[0]
 	} else {
 		return nil, nil
 	}
+	stores, longest := false, int64(0)
 	for _, w := range writes {
 		bytes += commandSize
-		if e := w.item.Entry; e != nil {
-			bytes += len(e.Data)
+		e := w.item.Entry
+		if e == nil {
+			continue
 		}
+		bytes += len(e.Data)
+		ttl := w.ttl()
+		if !stores || ttl == 0 || longest != 0 && ttl > longest {
+			longest = ttl
+		}
+		stores = true
 	}
 	// The batch is sent whatever becomes of the caller, who gives up the writes then.
 	writes = slices.Clone(writes)
-	stored := make([]*redisio.Call, len(writes))
-	stampCalls := make([]*redisio.Call, len(names))
+	stored, sent := make([]*redisio.Call, len(writes)), make([]int, len(writes))
+	stampCalls := make([][]*redisio.Call, len(parts))
 	times := 0
 	err := b.send(ctx, first, bytes, func(batch *redisio.Batch) {
 		times++
 		for i, w := range writes {
-			stored[i] = w.add(batch)
+			// What was answered is not sent again when only the stamps have to be.
+			if stored[i] == nil || !stored[i].Done() {
+				stored[i] = w.add(batch)
+				sent[i]++
+			}
 		}
-		for i, name := range names {
-			stampCalls[i] = batch.Do("get", name)
+		for i, p := range parts {
+			if stores {
+				stampCalls[i] = p.ask(batch, times, false, keepFor(longest))
+			} else {
+				stampCalls[i] = p.get(batch)
+			}
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	for i, w := range writes {
-		w.call, w.doubt = stored[i], times > 1
+		w.call, w.doubt = stored[i], sent[i] > 1
 	}
-	values, err := stampValues(stampCalls)
+	values, err := stampValues(len(guards), parts, stampCalls)
 	if err != nil {
 		return nil, b.explained(ctx, err)
 	}
 	return stampsOf(values), nil
+}
+
+// ttl returns for how many milliseconds the entry is kept, or 0 for ever. It is rounded up:
+// an entry is kept so long at least.
+func (w *writing) ttl() int64 {
+	ttl := w.item.TTL.Milliseconds()
+	if w.item.TTL%time.Millisecond != 0 {
+		ttl++
+	}
+	return ttl
 }
 
 // add adds what stores the item, or only ends its lease, or only voids that of its key.
@@ -255,12 +279,7 @@ func (w *writing) add(batch *redisio.Batch) *redisio.Call {
 	}
 	args := []any{w.token}
 	if w.item.Entry != nil {
-		// Rounded up: a TTL is how long an entry is kept at least.
-		ttl := w.item.TTL.Milliseconds()
-		if w.item.TTL%time.Millisecond != 0 {
-			ttl++
-		}
-		args = append(args, w.item.Entry.Data, ttl)
+		args = append(args, w.item.Entry.Data, w.ttl())
 	}
 	if w.seizes() {
 		return batch.Eval(storeScript, []string{w.lock, w.value, w.note}, append(args, w.own, noteFor.Milliseconds())...)

@@ -191,6 +191,9 @@ func (c *Call) Moving() bool {
 	return err != nil && strings.HasPrefix(err.Error(), "TRYAGAIN")
 }
 
+// Done reports whether the server has executed the command, or said that it will not.
+func (c *Call) Done() bool { return c.cmd != nil && !c.Moving() && !isNoScript(c.cmd.Err()) }
+
 func isNoScript(err error) bool {
 	return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT")
 }
