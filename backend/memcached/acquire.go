@@ -90,7 +90,7 @@ func (b *Backend) acquire(ctx context.Context, g *granted, texts []string, place
 	if err != nil {
 		return err
 	}
-	g.stamps, err = b.completed(ctx, stamps, stampsOf(items[len(won):]))
+	g.stamps, err = completed(ctx, stamps, items[len(won):])
 	return err
 }
 

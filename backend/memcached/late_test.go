@@ -132,12 +132,15 @@ func (l *late) acquire(b *memcached.Backend) backend.Grant {
 
 // each runs a case for every request that can go astray, and for every two of them,
 // until nothing goes astray any more.
-func each(t *testing.T, f func(l *late) (any bool)) {
+func each(t *testing.T, f func(l *late) (any bool)) { eachOf(t, 2, f) }
+
+// eachOf is each for an operation of so many requests at least.
+func eachOf(t *testing.T, least int, f func(l *late) (any bool)) {
 	for n := 1; ; n++ {
 		more := false
 		t.Run(fmt.Sprint(n), func(t *testing.T) { more = f(newLate(t, n)) })
 		if !more || t.Failed() {
-			if n < 3 && !t.Failed() {
+			if n <= least && !t.Failed() {
 				t.Errorf("only %d requests went astray, want some", n-1)
 			}
 			return
@@ -255,37 +258,41 @@ func TestFaultLateRequests(t *testing.T) {
 		})
 	})
 	t.Run("Renew", func(t *testing.T) {
-		guards := []backend.Guard{{Region: "users"}}
-		for _, soft := range []bool{false, true} {
-			each(t, func(l *late) bool {
-				seen := map[backend.Stamp]bool{}
-				var last backend.Stamps
-				look := func(when string, renewed bool) {
-					l.Helper()
-					stamps, err := l.b.Stamps(l.Context(), guards)
-					l.must(err)
-					now := stamps[0]
-					for _, pair := range [][2]backend.Stamp{{now.Hard, last.Hard}, {now.Soft, last.Soft}} {
-						if pair[0] != pair[1] && seen[pair[0]] {
-							l.Errorf("%s a stamp is back that was replaced", when)
-						}
-						seen[pair[0]] = true
-					}
-					if renewed && (soft && now.Soft == last.Soft || !soft && now.Hard == last.Hard) {
-						l.Errorf("%s the stamp is the same", when)
-					}
-					last = now
+		region := backend.Guard{Region: "users"}
+		tags := []backend.Guard{{Region: "users", Tag: "any"}, {Region: "users", Tag: "a"}, {Region: "users", Tag: "b"}}
+		for _, guards := range [][]backend.Guard{{region}, tags, append(tags, region)} {
+			for _, soft := range []bool{false, true} {
+				least := 1
+				if soft {
+					least = 2
 				}
-				look("at first", false)
-				l.astray(func() { l.must(l.a.Renew(l.Context(), guards, soft)) })
-				look("after Renew", true)
-				l.must(l.b.Renew(l.Context(), guards, soft))
-				look("after another Renew", true)
-				any := l.arrive()
-				look("when a request of a Renew arrived late", false)
-				return any
-			})
+				eachOf(t, least, func(l *late) bool { return renewedLate(l, guards, soft) })
+			}
 		}
+	})
+	t.Run("Stamps", func(t *testing.T) {
+		guards := []backend.Guard{{Region: "users"}, {Region: "users", Tag: "a"}, {Region: "users", Tag: "b"}}
+		each(t, func(l *late) bool {
+			var first []backend.Stamps
+			l.astray(func() {
+				var err error
+				first, err = l.a.Stamps(l.Context(), guards)
+				l.must(err)
+			})
+			look := func() {
+				then, err := l.b.Stamps(l.Context(), guards)
+				l.must(err)
+				for i := range then {
+					if then[i] != first[i] {
+						l.Errorf("the stamps of guard %d were said to be %x and are %x", i, first[i], then[i])
+					}
+				}
+			}
+			look()
+			any := l.arrive()
+			look()
+			return any
+		})
 	})
 	t.Run("Release", func(t *testing.T) {
 		each(t, func(l *late) bool {
@@ -298,6 +305,43 @@ func TestFaultLateRequests(t *testing.T) {
 			return any
 		})
 	})
+}
+
+// renewedLate renews stamps while requests go astray, which arrive after another renewal.
+func renewedLate(l *late, guards []backend.Guard, soft bool) bool {
+	seen := map[backend.Stamp]bool{}
+	last := make([]backend.Stamps, len(guards))
+	look := func(when string, renewed bool) {
+		l.Helper()
+		stamps, err := l.b.Stamps(l.Context(), guards)
+		l.must(err)
+		for i, now := range stamps {
+			for _, pair := range [][2]backend.Stamp{{now.Hard, last[i].Hard}, {now.Soft, last[i].Soft}} {
+				if pair[0] != pair[1] && seen[pair[0]] {
+					l.Errorf("%s a stamp of guard %d is back that was replaced", when, i)
+				}
+				seen[pair[0]] = true
+			}
+			if renewed && (soft && now.Soft == last[i].Soft || !soft && now.Hard == last[i].Hard) {
+				l.Errorf("%s the stamp of guard %d is the same", when, i)
+			}
+			if renewed && soft && now.Hard != last[i].Hard {
+				l.Errorf("%s the hard stamp of guard %d is another one", when, i)
+			}
+			if i > 0 && now != last[i] && stamps[0] == last[0] {
+				l.Errorf("%s guard %d has other stamps and the first one has not", when, i)
+			}
+		}
+		last = stamps
+	}
+	look("at first", false)
+	l.astray(func() { l.must(l.a.Renew(l.Context(), guards, soft)) })
+	look("after Renew", true)
+	l.must(l.b.Renew(l.Context(), guards, soft))
+	look("after another Renew", true)
+	any := l.arrive()
+	look("when a request of a Renew arrived late", false)
+	return any
 }
 
 // The cas of a holder that was cut off before it knew what had become of it is refused

@@ -22,13 +22,14 @@
 //
 // # Round trips
 //
-// A hit takes one: the value and the stamps of its region in one "gets" to the server
-// that has them, or, if they are on two servers, in one to each at the same time. A
-// value that was stored in parts takes a second one. memcached runs no scripts, so what
-// changes several items takes a few: Acquire three, Set of a value under its lease
-// three, one without four, Delete three, Renew two. The keys of a batch are worked on
-// side by side, each with requests of its own, because the library has no batches but
-// reads.
+// A hit takes one: the value and the stamps of its region and tags in one "gets" to the
+// server that has them, or, if they are on two servers, in one to each at the same time:
+// the stamps of a region's tags are where its own are. A value that was stored in parts
+// takes a second one. memcached runs no scripts, so what changes several items takes a
+// few: Acquire three, and one more where it creates stamps, Set of a value under its lease
+// three, one without four, Delete three. Renew takes one if it is hard, and two if it is
+// soft, for any number of tags. The keys of a batch are worked on side by side, each with
+// requests of its own, because the library has no batches.
 //
 // Nobody tells when a lease ends. Those who wait in a process ask, all together, at
 // intervals that grow from 5 to 50 ms; what the process itself does they learn at once.
@@ -64,7 +65,9 @@
 //
 // A server that evicts may evict any item: a value that is gone is a miss, a lease that
 // is gone refuses the publication under it, and a stamp that is gone makes the values
-// that carry it dead.
+// that carry it dead. Stamps have no TTL. Every hit reads those of its value, which to the
+// server is a use of them: it evicts what was not used for longest, so they stay at least
+// as long as a value of their size that is as hot.
 //
 // # Times
 //
@@ -292,22 +295,26 @@ func (b *Backend) namesOf(guards []backend.Guard) []memcachedio.Name {
 	return names
 }
 
-// stampName is the name of the stamps of a guard.
+// stampName is the name of the stamps of a region.
 type stampName struct {
-	guard backend.Guard
-	name  memcachedio.Name
+	region string
+	name   memcachedio.Name
 }
 
-// nameOf returns the name of the stamps of a guard. The one of a region that was asked
-// for last is most often the next one too.
+// nameOf returns the name of the stamps of a guard. Those of tags are on the server that
+// has those of their region, whatever the tag, so that a hit needs two servers at most
+// and one connection can renew all. The region that was asked for last is most often the
+// next one too.
 func (b *Backend) nameOf(guard backend.Guard) memcachedio.Name {
-	if last := b.last.Load(); last != nil && last.guard == guard {
+	last := b.last.Load()
+	if last == nil || last.region != guard.Region {
+		p := b.client.Place(guard.Region, "")
+		last = &stampName{guard.Region, p.Name(memcachedio.Stamp)}
+		b.last.Store(last)
+	}
+	if guard.Tag == "" {
 		return last.name
 	}
 	p := b.client.Place(guard.Region, guard.Tag)
-	name := p.Name(memcachedio.Stamp)
-	if guard.Tag == "" {
-		b.last.Store(&stampName{guard, name})
-	}
-	return name
+	return memcachedio.Name{Server: last.name.Server, Text: p.Text(memcachedio.Stamp)}
 }

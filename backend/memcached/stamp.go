@@ -14,11 +14,12 @@ import (
 // stampsSize is the size of an item with the stamps of a guard, first the hard one.
 const stampsSize = 2 * len(backend.Stamp{})
 
-// mostTurns is how often a change of stamps is tried again because another came first.
+// mostTurns is how often stamps are asked for again because their connection had ended,
+// or they were evicted.
 const mostTurns = 100
 
-// errBusyStamps is the error of a Renew that others got ahead of each time.
-var errBusyStamps = errors.New("memcached: the stamps were changed or evicted again and again while they were renewed; try again")
+// errBusyStamps is the error of stamps that were evicted each time they had been created.
+var errBusyStamps = errors.New("memcached: the stamps were evicted again and again when they had been created; is the server's memory too small?")
 
 // stampsOf reads stamps. What is no stamp is none.
 func stampsOf(items []*memcache.Item) []backend.Stamps {
@@ -43,8 +44,18 @@ func stampsIn(item *memcache.Item) (s backend.Stamps) {
 // complete reports whether neither stamp is zero.
 func complete(s backend.Stamps) bool { return !s.Hard.IsZero() && !s.Soft.IsZero() }
 
-func stampItem(name string, s backend.Stamps) *memcache.Item {
-	return &memcache.Item{Key: name, Flags: flagsStamps, Value: slices.Concat(s.Hard[:], s.Soft[:])}
+func newStamps() backend.Stamps {
+	return backend.Stamps{Hard: backend.NewStamp(), Soft: backend.NewStamp()}
+}
+
+// storing returns the request that puts s in the place of item, which was read and may
+// be nil, unless something else is there by then.
+func storing(name memcachedio.Name, item *memcache.Item, s backend.Stamps) memcachedio.Write {
+	w := memcachedio.Write{Verb: memcachedio.Add, Name: name, Flags: flagsStamps, Value: slices.Concat(s.Hard[:], s.Soft[:])}
+	if item != nil {
+		w.Verb, w.CasID = memcachedio.CAS, item.CasID
+	}
+	return w
 }
 
 // Stamps is Stamps of [backend.Backend].
@@ -56,71 +67,68 @@ func (b *Backend) Stamps(ctx context.Context, guards []backend.Guard) ([]backend
 	if len(names) == 0 {
 		return nil, nil
 	}
-	return memcachedio.Call(ctx, b.client, func(ctx context.Context) ([]backend.Stamps, error) {
-		items, err := memcachedio.Read(ctx, names)
-		if err != nil {
-			return nil, err
-		}
-		return b.completed(ctx, names, stampsOf(items))
-	}, nil)
-}
-
-// completed creates those of stamps that are absent.
-func (b *Backend) completed(ctx context.Context, names []memcachedio.Name, stamps []backend.Stamps) ([]backend.Stamps, error) {
-	var absent []int
-	for i, s := range stamps {
-		if !complete(s) {
-			absent = append(absent, i)
-		}
+	items, err := memcachedio.Read(ctx, names)
+	if err != nil {
+		return nil, err
 	}
-	err := memcachedio.Each(ctx, len(absent), func(i int) (err error) {
-		at := absent[i]
-		stamps[at], err = create(ctx, names[at])
-		return err
-	})
+	absent := slices.Index(items, nil)
+	stamps, err := completed(ctx, names, items)
+	if err == nil && absent >= 0 {
+		// That a server has no CAS is seen only where it has an item.
+		_, err = memcachedio.Read(ctx, names[absent:absent+1])
+	}
 	if err != nil {
 		return nil, err
 	}
 	return stamps, nil
 }
 
-// create returns the stamps that are called name, and creates them if there are none.
-// What takes their place without being stamps is replaced.
-func create(ctx context.Context, name memcachedio.Name) (backend.Stamps, error) {
+// completed returns the stamps in items, which were read under names, and creates those
+// that are absent. What takes their place without being stamps is replaced.
+func completed(ctx context.Context, names []memcachedio.Name, items []*memcache.Item) ([]backend.Stamps, error) {
+	stamps := stampsOf(items)
 	for range mostTurns {
-		item, err := name.Server.GetOne(ctx, name.Text)
+		var absent []int
+		var writes []memcachedio.Write
+		for i := range stamps {
+			if !complete(stamps[i]) {
+				stamps[i] = newStamps()
+				absent = append(absent, i)
+				writes = append(writes, storing(names[i], items[i], stamps[i]))
+			}
+		}
+		outcomes, err := memcachedio.WriteAll(ctx, writes)
+		if err != nil && !memcachedio.Broken(err) {
+			return nil, err
+		}
+		// Where somebody else was first, or nothing is known, the next read tells.
+		var open []memcachedio.Name
+		var at []int
+		for j, i := range absent {
+			if err != nil || outcomes[j] != memcachedio.Done {
+				open, at = append(open, names[i]), append(at, i)
+			}
+		}
+		if len(open) == 0 {
+			return stamps, nil
+		}
+		again, err := memcachedio.Read(ctx, open)
 		if err != nil {
-			return backend.Stamps{}, err
+			return nil, err
 		}
-		if s := stampsIn(item); complete(s) {
-			return s, nil
-		}
-		fresh := stampItem(name.Text, backend.Stamps{Hard: backend.NewStamp(), Soft: backend.NewStamp()})
-		if err := replace(ctx, name, item, fresh); err != nil {
-			return backend.Stamps{}, err
+		for j, i := range at {
+			items[i], stamps[i] = again[j], stampsIn(again[j])
 		}
 	}
-	return backend.Stamps{}, errBusyStamps
+	return nil, errBusyStamps
 }
 
-// replace stores fresh in the place of item, which may be nil. Whether it did, or
-// somebody else was first, is for the next read to tell, as it is if the connection
-// ended.
-func replace(ctx context.Context, name memcachedio.Name, item, fresh *memcache.Item) error {
-	var err error
-	if item == nil {
-		_, err = name.Server.Add(ctx, fresh)
-	} else {
-		fresh.CasID = item.CasID
-		_, err = name.Server.CAS(ctx, fresh)
-	}
-	if err != nil && memcachedio.Broken(err) {
-		return nil
-	}
-	return err
-}
-
-// Renew is Renew of [backend.Backend].
+// Renew is Renew of [backend.Backend]. A hard one takes one round trip and a soft one
+// two, whatever the number of guards: the stamps of a region's guards are all on one
+// server, which gets them over one connection, in the order of guards. A hard renewal
+// replaces the soft stamp as well, as it does not look what is there.
+//
+// If it fails, some of the stamps may be renewed, or may be later. It can be repeated.
 func (b *Backend) Renew(ctx context.Context, guards []backend.Guard, soft bool) error {
 	if err := b.usable(); err != nil {
 		return err
@@ -129,50 +137,53 @@ func (b *Backend) Renew(ctx context.Context, guards []backend.Guard, soft bool) 
 	if len(names) == 0 {
 		return nil
 	}
-	_, err := memcachedio.Call(ctx, b.client, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, memcachedio.Each(ctx, len(names), func(i int) error { return renew(ctx, names[i], soft) })
-	}, nil)
+	renew := renewHard
+	if soft {
+		renew = func(ctx context.Context, names []memcachedio.Name) error { return renewSoft(ctx, guards, names) }
+	}
+	err := renew(ctx, names)
+	for turn := 1; err != nil && memcachedio.Broken(err) && turn < mostTurns && ctx.Err() == nil; turn++ {
+		err = renew(ctx, names)
+	}
 	return err
 }
 
-// renew replaces one stamp. It is done as soon as that stamp is another one than it was
-// at the beginning, whoever did it: whatever carries the old one is dead then. Every
-// attempt sends stamps that were never sent before, so none can revive anything.
-func renew(ctx context.Context, name memcachedio.Name, soft bool) error {
-	var before backend.Stamps
-	for turn := range mostTurns {
-		item, err := name.Server.GetOne(ctx, name.Text)
-		if err != nil {
-			return err
-		}
-		now := stampsIn(item)
-		switch {
-		case turn == 0:
-			before = now
-		case complete(now) && (soft && now.Soft != before.Soft || !soft && now.Hard != before.Hard):
-			return nil
-		}
-		next := now
-		if soft || !complete(now) {
-			next.Soft = backend.NewStamp()
-		}
-		if !soft || !complete(now) {
-			next.Hard = backend.NewStamp()
-		}
-		fresh := stampItem(name.Text, next)
-		var outcome memcachedio.Outcome
-		if item == nil {
-			outcome, err = name.Server.Add(ctx, fresh)
-		} else {
-			fresh.CasID = item.CasID
-			outcome, err = name.Server.CAS(ctx, fresh)
-		}
-		switch {
-		case err != nil && !memcachedio.Broken(err):
-			return err
-		case outcome == memcachedio.Done:
-			return nil
-		}
+// renewHard writes stamps that were never sent before over whatever is there. So they
+// invalidate, whenever they arrive, and can revive nothing. Which is why it sends other
+// ones each time: what was sent twice might arrive again after the next renewal.
+func renewHard(ctx context.Context, names []memcachedio.Name) error {
+	writes := make([]memcachedio.Write, len(names))
+	for i, name := range names {
+		writes[i] = storing(name, nil, newStamps())
+		writes[i].Verb = memcachedio.Set
 	}
-	return errBusyStamps
+	_, err := memcachedio.WriteAll(ctx, writes)
+	return err
+}
+
+// renewSoft replaces the soft stamps, and the hard ones only where they are gone. It
+// reads all and swaps all. A swap is refused if the item has changed since it was read,
+// and then that did it: nothing changes stamps and leaves the soft one as it is. If the
+// item is gone, so is what carries it.
+//
+// For the same reason the absent stamps of a tag stay absent: whoever makes them comes
+// later than this renewal.
+func renewSoft(ctx context.Context, guards []backend.Guard, names []memcachedio.Name) error {
+	items, err := memcachedio.Read(ctx, names)
+	if err != nil {
+		return err
+	}
+	writes := make([]memcachedio.Write, 0, len(names))
+	for i, item := range items {
+		if item == nil && guards[i].Tag != "" {
+			continue
+		}
+		next := newStamps()
+		if now := stampsIn(item); complete(now) {
+			next.Hard = now.Hard
+		}
+		writes = append(writes, storing(names[i], item, next))
+	}
+	_, err = memcachedio.WriteAll(ctx, writes)
+	return err
 }

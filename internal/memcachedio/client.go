@@ -11,6 +11,8 @@
 //   - a delete, which makes a miss or voids a lease, both of which may happen anyway,
 //   - an add of bytes that are random and were never sent before: a token, a stub or a
 //     stamp, of which none stands for a value,
+//   - a set of stamps that are random and were never sent before, which only makes the
+//     values dead that carry others,
 //   - an append of nothing, which only gives an item a new CAS id,
 //   - a cas, which the server refuses if the item has changed since it was read.
 //

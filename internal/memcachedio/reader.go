@@ -23,9 +23,10 @@ const largestItem = 128 << 20
 // they keep coming.
 const longestRead = 20
 
-// readers are the connections that reads are sent over. The library's own are not used
-// for them: it starts a goroutine for a read of two items, needs another one to notice
-// the end of a context, and trusts the server with the size of an answer.
+// readers are the connections that reads are sent over, and what is written by the
+// batch. The library's own are not used for them: it starts a goroutine for a read of two
+// items, needs another one to notice the end of a context, trusts the server with the size
+// of an answer, and waits for the answer to each write before it sends the next.
 type readers struct {
 	mu   sync.Mutex
 	idle []*reader
@@ -67,7 +68,7 @@ func (s *Server) reader(ctx context.Context) (*reader, error) {
 	return &reader{conn: conn, in: bufio.NewReader(conn)}, nil
 }
 
-// keep takes a connection back that is good for another read.
+// keep takes a connection back that is good for another request.
 func (s *Server) keep(r *reader) {
 	s.readers.mu.Lock()
 	defer s.readers.mu.Unlock()
@@ -97,18 +98,33 @@ func (s *Server) Get(ctx context.Context, names ...string) ([]*memcache.Item, er
 }
 
 func (s *Server) get(ctx context.Context, names []string) ([]*memcache.Item, error) {
+	r, err := s.lend(ctx)
+	if err != nil {
+		return nil, err
+	}
+	items, err := r.get(ctx, names, s.mc.Timeout)
+	return items, s.back(ctx, r, err)
+}
+
+// lend returns a connection for one exchange, when one more may be under way.
+func (s *Server) lend(ctx context.Context) (*reader, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { <-s.slots }()
 	r, err := s.reader(ctx)
 	if err != nil {
+		<-s.slots
 		return nil, s.judgeRead(ctx, err)
 	}
-	items, err := r.get(ctx, names, s.mc.Timeout)
+	return r, nil
+}
+
+// back ends what lend began, and returns what the exchange's error means.
+func (s *Server) back(ctx context.Context, r *reader, err error) error {
+	defer func() { <-s.slots }()
 	if err != nil {
 		_ = r.conn.Close()
-		return nil, s.judgeRead(ctx, err)
+		return s.judgeRead(ctx, err)
 	}
 	if r.spoiled {
 		_ = r.conn.Close()
@@ -116,11 +132,11 @@ func (s *Server) get(ctx context.Context, names []string) ([]*memcache.Item, err
 		s.keep(r)
 	}
 	s.breaker.answered()
-	return items, nil
+	return nil
 }
 
-// judgeRead is judge for reads: one that ended with its ctx says nothing about the
-// server.
+// judgeRead is judge for what goes over these connections: an exchange that ended with
+// its ctx says nothing about the server.
 func (s *Server) judgeRead(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -150,33 +166,23 @@ type exchange struct {
 	stop    func() bool   // ends that; nil if ctx cannot end
 }
 
+// hasty is the size up to which the kernel takes a request at once, so that writing it
+// need not be watched.
+const hasty = 4 << 10
+
 // get sends one request and reads the answer.
 func (r *reader) get(ctx context.Context, names []string, timeout time.Duration) ([]*memcache.Item, error) {
-	now := time.Now()
-	x := &r.exchange
-	*x = exchange{reader: r, ctx: ctx, timeout: timeout, last: now.Add(longestRead * timeout)}
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(x.last) {
-		x.last = deadline
+	x, err := r.begin(ctx, timeout)
+	if err != nil {
+		return nil, err
 	}
 	defer x.end()
-	soon := now.Add(min(prompt, timeout))
-	if x.last.Before(soon) {
-		soon = x.last
-	}
-	if err := r.conn.SetReadDeadline(soon); err != nil {
-		return nil, err
-	}
-	// A request that could not be written is not the server's fault, so that has time.
-	if err := r.conn.SetWriteDeadline(x.deadline(now)); err != nil {
-		return nil, err
-	}
 	r.out = append(r.out[:0], "gets"...)
 	for _, name := range names {
 		r.out = append(append(r.out, ' '), name...)
 	}
 	r.out = append(r.out, "\r\n"...)
-	// More than the kernel takes at once is written without hurry.
-	if len(r.out) > 4<<10 {
+	if len(r.out) > hasty {
 		if err := x.wait(); err != nil {
 			return nil, err
 		}
@@ -187,32 +193,76 @@ func (r *reader) get(ctx context.Context, names []string, timeout time.Duration)
 	return x.answer(names)
 }
 
-// answer reads the answer to a request.
-func (x *exchange) answer(names []string) ([]*memcache.Item, error) {
+// begin prepares for an exchange, which has to be ended unless there is an error.
+func (r *reader) begin(ctx context.Context, timeout time.Duration) (*exchange, error) {
+	now := time.Now()
+	x := &r.exchange
+	*x = exchange{reader: r, ctx: ctx, timeout: timeout, last: now.Add(longestRead * timeout)}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(x.last) {
+		x.last = deadline
+	}
+	soon := now.Add(min(prompt, timeout))
+	if x.last.Before(soon) {
+		soon = x.last
+	}
+	err := r.conn.SetReadDeadline(soon)
+	if err == nil {
+		// A request that could not be written is not the server's fault, so that has time.
+		err = r.conn.SetWriteDeadline(x.deadline(now))
+	}
+	if err != nil {
+		x.end()
+		return nil, err
+	}
+	return x, nil
+}
+
+// begun returns when the answer has begun to come.
+func (x *exchange) begun() error {
 	if _, err := x.in.Peek(1); err != nil {
 		var netErr net.Error
 		if x.patient || !errors.As(err, &netErr) || !netErr.Timeout() {
-			return nil, err
+			return err
 		}
+		return x.wait()
+	}
+	return nil
+}
+
+// line reads a line of the answer, which is good until the next read.
+func (x *exchange) line() ([]byte, error) {
+	// Whatever is here can be read without waiting.
+	if here, _ := x.in.Peek(x.in.Buffered()); !x.patient && bytes.IndexByte(here, '\n') < 0 {
 		if err := x.wait(); err != nil {
 			return nil, err
 		}
 	}
+	return x.in.ReadSlice('\n')
+}
+
+// over returns nil if the answer has ended where it should: what stands behind it would
+// be taken for the next one.
+func (x *exchange) over() error {
+	if x.in.Buffered() > 0 {
+		return errors.New("the server answers more than it was asked for")
+	}
+	return nil
+}
+
+// answer reads the answer to get.
+func (x *exchange) answer(names []string) ([]*memcache.Item, error) {
+	if err := x.begun(); err != nil {
+		return nil, err
+	}
 	items := make([]*memcache.Item, len(names))
 	for next, since := 0, 0; ; {
-		// Whatever is here can be read without waiting.
-		if here, _ := x.in.Peek(x.in.Buffered()); !x.patient && bytes.IndexByte(here, '\n') < 0 {
-			if err := x.wait(); err != nil {
-				return nil, err
-			}
-		}
-		line, err := x.in.ReadSlice('\n')
+		line, err := x.line()
 		if err != nil {
 			return nil, err
 		}
 		if string(line) == "END\r\n" {
-			if x.in.Buffered() > 0 {
-				return nil, errors.New("the server answers more than it was asked for")
+			if err := x.over(); err != nil {
+				return nil, err
 			}
 			return items, nil
 		}
