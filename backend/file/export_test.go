@@ -14,3 +14,6 @@ func Sweep(b *Backend) {
 
 // SweepIfDue sweeps it if it is time, and reports whether it has.
 func SweepIfDue(b *Backend) bool { return b.sweep(context.Background(), false) }
+
+// KeepStamps has sweeps keep the stamps of n regions.
+func KeepStamps(b *Backend, n int) { b.sweeper.maxStamps = n }

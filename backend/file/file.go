@@ -14,7 +14,7 @@
 // at all. Whatever else stands there, such as a file that was cut off or is another
 // program's, is a miss. Stamps, and leases (internal/filelock), are files beside it.
 //
-// A hit reads two small files, and takes no lock.
+// A hit reads two small files, and one more for each tag of the value, and takes no lock.
 //
 // # Several processes
 //
@@ -43,6 +43,13 @@
 // soon as it has stored a sixteenth of MaxSize. So the directory can grow over
 // MaxSize by a sixteenth for each process that writes, and more while a sweep runs. A
 // hit is noted as a use once in 16 times; what is read often is kept.
+//
+// The stamps of a tag take a block of 4 KiB, which counts as well. They are kept until an
+// hour after the last value can have expired that carries them, or an hour if none was
+// ever stored, however many there are: they are removed earlier only if those of all tags
+// take more than half of MaxSize, first those that would be needed for the shortest time.
+// So values that have a tag each, of their own, have half of the room. Without a TTL they
+// keep their tags' stamps for a hundred years; give them one.
 //
 // A Set that finds the disk full fails, with what was stored before left as it was.
 //

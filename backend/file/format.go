@@ -19,7 +19,8 @@ import (
 //	16   8  number of bytes behind the header
 //	24      the entry
 //
-// That of stamps has the magic D0 'f' 's' 1, the checksum, and 24 bytes: hard, soft.
+// That of stamps has the magic D0 'f' 's' 1, the checksum, and 24 bytes: hard, soft. When
+// it was last used, or until when it is needed, is its modification time (keep.go).
 const (
 	valueMagic = "\xd0fv\x01"
 	stampMagic = "\xd0fs\x01"

@@ -9,7 +9,8 @@ import (
 // internal/filelock.
 const (
 	valueSuffix = ".v"
-	stampSuffix = ".s"
+	stampSuffix = ".s" // of a region
+	tagSuffix   = ".g" // of a tag
 	leaseSuffix = ".l"
 	tempSuffix  = ".t"
 )
@@ -32,6 +33,37 @@ func (b *Backend) namesOf(keys []backend.Key) []filelock.Name {
 	return names
 }
 
-func (b *Backend) stampOf(guard backend.Guard) filelock.Name {
-	return b.space.NameOf(stampKind, guard.Region, guard.Tag)
+// stamping is where the stamps of a guard are.
+type stamping struct {
+	filelock.Name
+	suffix string // tells tags from regions, whose stamps are kept for other reasons
+}
+
+func (b *Backend) stampOf(guard backend.Guard) stamping {
+	s := stamping{b.space.NameOf(stampKind, guard.Region, guard.Tag), stampSuffix}
+	if guard.Tag != "" {
+		s.suffix = tagSuffix
+	}
+	return s
+}
+
+func (b *Backend) stampsOf(guards []backend.Guard) []stamping {
+	all := make([]stamping, len(guards))
+	for i, guard := range guards {
+		all[i] = b.stampOf(guard)
+	}
+	return all
+}
+
+func (b *Backend) pathOf(s stamping) string { return b.space.Path(s.Name, s.suffix) }
+
+func (s stamping) ofTag() bool { return s.suffix == tagSuffix }
+
+// byFolder calls f for each folder in which some of stamps are, with their places.
+func byFolder(stamps []stamping, f func(shard int, places []int) error) error {
+	names := make([]filelock.Name, len(stamps))
+	for i, s := range stamps {
+		names[i] = s.Name
+	}
+	return filelock.ByShard(names, f)
 }

@@ -1,6 +1,8 @@
 package file_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/file"
@@ -74,6 +77,7 @@ func TestFaultPowerFails(t *testing.T) {
 	dir := mountImage(t, image)
 	b := open(t, dir, file.Config{})
 	hard, soft := []backend.Guard{{Region: "hard"}}, []backend.Guard{{Region: "soft"}}
+	tags := []backend.Guard{{Region: "tags", Tag: "any"}, {Region: "tags", Tag: "a"}, {Region: "tags", Tag: "b"}, {Region: "tags", Tag: "removed"}}
 	names := []string{"one", "two", "three", "four"}
 	old := func(name string) []byte { return fmt.Append(nil, "the old value of ", name) }
 	for _, name := range append(names, "replaced", "kept") {
@@ -82,6 +86,10 @@ func TestFaultPowerFails(t *testing.T) {
 	both := []backend.Guard{hard[0], soft[0]}
 	before, err := b.Stamps(t.Context(), both)
 	if err != nil {
+		t.Fatal(err)
+	}
+	beforeTags := stampsNow(t, b, tags...)
+	if _, err := b.Set(t.Context(), []backend.Item{{Key: key("tagged"), Entry: &backend.Entry{Data: []byte("x")}, TTL: time.Hour}}, tags); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("sync").CombinedOutput(); err != nil {
@@ -98,7 +106,8 @@ func TestFaultPowerFails(t *testing.T) {
 	set(t, b, "replaced", []byte("the new value"))
 	check := func(how string, test func(b backend.Backend)) {
 		t.Helper()
-		crashed := open(t, afterPowerFailure(t, image), file.Config{})
+		dir := afterPowerFailure(t, image)
+		crashed := open(t, dir, file.Config{})
 		for _, name := range []string{"kept", "replaced"} {
 			switch got := string(get(t, crashed, name)); got {
 			case "", "the new value", string(old(name)):
@@ -106,7 +115,7 @@ func TestFaultPowerFails(t *testing.T) {
 				t.Errorf("after %s and a power failure %s is %q", how, name, got)
 			}
 		}
-		test(crashed)
+		test(dirOf{crashed, dir})
 	}
 	for i, some := range [][]string{{"one"}, {"two", "three"}} {
 		keys := make([]backend.Key, len(some))
@@ -164,4 +173,63 @@ func TestFaultPowerFails(t *testing.T) {
 			t.Errorf("after a soft Renew and a power failure the stamps are %x, %v; want not the old ones, %x", after, err, before[1])
 		}
 	})
+
+	// The first tag is on the disk before another one is begun.
+	first, third := pathOfStamps(t, dir, read(t, b, tags[0])[0]), pathOfStamps(t, dir, read(t, b, tags[2])[0])
+	if filepath.Dir(first) == filepath.Dir(third) {
+		t.Fatal("the tags of this test are in one folder; give them other names")
+	}
+	whileLocked(t, dir, third, func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := b.Renew(ctx, tags[:3], false); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Renew = %v, want the end of its ctx", err)
+		}
+	})
+	check("a Renew that has got as far as the first tag", func(crashed backend.Backend) {
+		if after := read(t, crashed, tags[0]); after[0].Hard == beforeTags[0].Hard || after[0] == (backend.Stamps{}) {
+			t.Errorf("after a power failure the stamps of the first tag are %x, and were %x before they were renewed", after, beforeTags[0])
+		}
+	})
+	// Removed by somebody who does not make it last, and then renewed.
+	if err := os.Remove(pathOfStamps(t, dir, beforeTags[3])); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Renew(t.Context(), tags, true); err != nil {
+		t.Fatal(err)
+	}
+	check("a soft Renew of tags", func(crashed backend.Backend) {
+		for i, after := range read(t, crashed, tags...) {
+			if after.Soft == beforeTags[i].Soft {
+				t.Errorf("after a Renew and a power failure tag %d has the soft stamp of before", i)
+			}
+		}
+		for _, path := range filesOf(t, crashed.(dirOf).dir, ".g") {
+			if got := needed(t, path); got < 59*time.Minute {
+				t.Errorf("after a Renew and a power failure stamps are noted to be needed for %v, want an hour", got)
+			}
+		}
+	})
+}
+
+// dirOf is a backend with its directory.
+type dirOf struct {
+	backend.Backend
+	dir string
+}
+
+// pathOfStamps returns the path of the file that has the stamps s of a tag.
+func pathOfStamps(t *testing.T, dir string, s backend.Stamps) string {
+	t.Helper()
+	for _, path := range filesOf(t, dir, ".g") {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, s.Hard[:]) && bytes.Contains(content, s.Soft[:]) {
+			return path
+		}
+	}
+	t.Fatalf("no file has the stamps %x", s)
+	return ""
 }

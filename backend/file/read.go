@@ -38,7 +38,7 @@ func (b *Backend) Get(ctx context.Context, key backend.Key, guards []backend.Gua
 		if found.Entry, err = b.read(b.nameOf(key)); err != nil {
 			return err
 		}
-		found.Stamps, err = b.readStamps(guards)
+		found.Stamps, err = b.readStamps(ctx, b.stampsOf(guards))
 		return err
 	})
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *Backend) GetMulti(ctx context.Context, keys []backend.Key, guards []bac
 				return err
 			}
 		}
-		stamps, err = b.readStamps(guards)
+		stamps, err = b.readStamps(ctx, b.stampsOf(guards))
 		return err
 	})
 	if err != nil {

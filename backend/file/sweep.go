@@ -28,8 +28,9 @@ const (
 	damageAge = time.Minute
 	leaseAge  = 10 * time.Second
 
-	// maxStamps is how many guards have their stamps kept. Without its stamps a guard's
-	// entries are dead, so there is room for far more than programs have.
+	// maxStamps is how many regions have their stamps kept. Without its stamps a region's
+	// entries are dead, so there is room for far more than programs have. For those of
+	// tags see keep.go.
 	maxStamps = 1 << 16
 
 	// atOnce is how many files are removed while a folder is locked.
@@ -40,6 +41,8 @@ const (
 
 // sweeper is the goroutine that sweeps, if there is one.
 type sweeper struct {
+	maxStamps int // of regions
+
 	written atomic.Int64 // bytes since the last sweep, in blocks
 	kick    chan struct{}
 
@@ -53,7 +56,7 @@ type sweeper struct {
 }
 
 func newSweeper() *sweeper {
-	s := &sweeper{kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &sweeper{maxStamps: maxStamps, kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	s.ending, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -153,11 +156,18 @@ func (b *Backend) sweep(ctx context.Context, urgent bool) bool {
 		}
 		b.sweepFolder(ctx, shard, &all)
 	}
+	// The stamps of tags are not to push out every value: beyond half of the room those
+	// go first that are needed no longer than others, and the values that carry them die.
+	if over := int64(len(all.tags))*blockSize - b.maxSize/2; over > 0 {
+		over += b.maxSize / 20
+		b.evict(ctx, tagSuffix, all.tags, over)
+		all.total -= over
+	}
 	if over := all.total - b.maxSize; over > 0 {
 		b.evict(ctx, valueSuffix, all.values, over+b.maxSize/10)
 	}
-	if over := int64(len(all.stamps) - maxStamps); over > 0 {
-		b.evict(ctx, stampSuffix, all.stamps, (over+maxStamps/10)*blockSize)
+	if over := len(all.stamps) - b.sweeper.maxStamps; over > 0 {
+		b.evict(ctx, stampSuffix, all.stamps, int64(over+b.sweeper.maxStamps/10)*blockSize)
 	}
 	next := time.Now().Add(max(sweepEvery, sweepRest*time.Since(began)))
 	_ = os.Chtimes(path, next, next) // or others will sweep earlier
@@ -169,11 +179,12 @@ type inventory struct {
 	total  int64 // bytes, in blocks
 	values []used
 	stamps []used
+	tags   []used
 }
 
 // used is a file that may be evicted.
 type used struct {
-	at   int64 // when it was last written or used
+	at   int64 // when it was last written or used, or until when it is needed
 	size int64 // in blocks
 }
 
@@ -198,6 +209,12 @@ func (b *Backend) sweepFolder(ctx context.Context, shard int, all *inventory) {
 			all.values = append(all.values, used{v.info.ModTime().UnixNano(), size})
 		case stampSuffix:
 			all.stamps = append(all.stamps, used{v.info.ModTime().UnixNano(), size})
+		case tagSuffix:
+			if age > tagSlack {
+				victims = append(victims, v)
+				return
+			}
+			all.tags = append(all.tags, used{v.info.ModTime().UnixNano(), size})
 		case tempSuffix:
 			if age > tempAge {
 				_ = os.Remove(v.path)
@@ -212,7 +229,9 @@ func (b *Backend) sweepFolder(ctx context.Context, shard int, all *inventory) {
 		all.total += size
 	})
 	// A file that was just replaced, twice, can look like the one that it replaced.
-	b.remove(ctx, shard, victims, func(v victim) bool { return expired(v.path, time.Since(v.info.ModTime())) })
+	b.remove(ctx, shard, victims, func(v victim) bool {
+		return strings.HasSuffix(v.path, tagSuffix) || expired(v.path, time.Since(v.info.ModTime()))
+	})
 }
 
 // expired reports whether the value at path is of no use any more.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/filelock"
@@ -26,6 +27,11 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 	for i := range items {
 		names[i] = b.nameOf(items[i].Key)
 	}
+	stamps := b.stampsOf(guards)
+	// Before anything is stored that carries them.
+	if err := b.keepFor(ctx, stamps, items); err != nil {
+		return nil, explained(ctx, err)
+	}
 	// Items of one key have one folder, so they are stored in their order.
 	err := filelock.ByShard(names, func(_ int, places []int) error {
 		for _, i := range places {
@@ -45,7 +51,8 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 	if err != nil {
 		return nil, err
 	}
-	return b.Stamps(ctx, guards)
+	now, err := b.stampsNow(ctx, stamps)
+	return now, explained(ctx, err)
 }
 
 // store does what Set does with one item.
@@ -65,7 +72,7 @@ func (b *Backend) store(ctx context.Context, name filelock.Name, item *backend.I
 		// Written before the folder is locked: that takes as long as the disk likes.
 		var temp string
 		err := b.space.Write(ctx, func() (err error) {
-			temp, err = b.writeTemp(shard, false, appendHeader(nil, expiry(item.TTL), item.Entry.Data), item.Entry.Data)
+			temp, err = b.writeTemp(shard, false, time.Time{}, appendHeader(nil, expiry(item.TTL), item.Entry.Data), item.Entry.Data)
 			return err
 		})
 		if err != nil {
@@ -121,8 +128,9 @@ func (b *Backend) Delete(ctx context.Context, keys []backend.Key) error {
 	}))
 }
 
-// writeTemp writes a file of two parts that is to be renamed, and returns its path.
-func (b *Backend) writeTemp(shard int, lasting bool, head, data []byte) (string, error) {
+// writeTemp writes a file of two parts that is to be renamed, and returns its path. at is
+// its modification time, if it is to have another than now.
+func (b *Backend) writeTemp(shard int, lasting bool, at time.Time, head, data []byte) (string, error) {
 	f, err := b.space.NewTemp(shard)
 	if err != nil {
 		return "", err
@@ -132,6 +140,9 @@ func (b *Backend) writeTemp(shard int, lasting bool, head, data []byte) (string,
 	}
 	if _, err = f.Write(head); err == nil && len(data) > 0 {
 		_, err = f.Write(data)
+	}
+	if err == nil && !at.IsZero() {
+		err = os.Chtimes(f.Name(), at, at)
 	}
 	if err == nil && lasting {
 		err = f.Sync()
