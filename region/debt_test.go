@@ -307,6 +307,49 @@ func TestDebtsAtTheEnd(t *testing.T) {
 	}
 }
 
+// Of what is owed twice the harder counts, and what gets through has the rest tried at once.
+func TestDebtsAddUp(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		ctx := t.Context()
+		cfg := kinds["bytes"]()
+		down := &outage{ops: "renew delete acquire"}
+		cfg.Wrap = append(cfg.Wrap, probing(down.probe()))
+		r := open(t, cfg)
+		for _, order := range [][]func() error{
+			{func() error { return r.Expire(ctx, "k") }, func() error { return r.Delete(ctx, "k") }},
+			{func() error { return r.Delete(ctx, "k") }, func() error { return r.Expire(ctx, "k") }},
+			{func() error { return r.Invalidate(ctx, region.Soft) }, func() error { return r.Invalidate(ctx, region.Hard) }},
+			{func() error { return r.Invalidate(ctx, region.Hard) }, func() error { return r.Invalidate(ctx, region.Soft) }},
+			{func() error { return r.InvalidateTags(ctx, "t") }, func() error { return region.SoftTags(ctx, r, "t") }},
+			{func() error { return region.SoftTags(ctx, r, "t") }, func() error { return r.InvalidateTags(ctx, "t") }},
+		} {
+			if _, err := region.GetOrCreate(ctx, r, "k", counting().create, region.WithTags("t")); err != nil {
+				t.Fatal(err)
+			}
+			down.on.Store(true)
+			for _, invalidate := range order {
+				if err := invalidate(); !errors.Is(err, region.ErrPending) {
+					t.Fatal(err)
+				}
+			}
+			if v, ok, err := region.Get[string](ctx, r, "k", region.AllowStale()); ok || err != nil {
+				t.Errorf("%q, %v, %v; want it dead", v, ok, err)
+			}
+			down.on.Store(false)
+			if err := r.Delete(ctx, "something else"); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if owed := r.Stats().Owed; owed != 0 {
+				t.Errorf("%d are owed after an invalidation got through, want none", owed)
+			}
+			if v, ok, err := region.Get[string](ctx, r, "k", region.AllowStale()); ok || err != nil {
+				t.Errorf("paid: %q, %v, %v; want it dead", v, ok, err)
+			}
+		}
+	})
+}
+
 // What a caller has given up is not forgotten.
 func TestAnInvalidationWhoseCallerHasLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

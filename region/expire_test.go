@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,6 +179,35 @@ func TestExpireLosesAgainstWriters(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Somebody else takes the lease away between the two steps, as another Expire does: this
+// one must not return before the value is stale.
+func TestExpireThatLosesItsLease(t *testing.T) {
+	eachKind(t, func(t *testing.T, cfg region.Config) {
+		ctx := t.Context()
+		by := open(t, cfg)
+		var once sync.Once
+		cfg.Wrap = append(cfg.Wrap, probing(&probe{before: func(op string) {
+			if op == "set" {
+				once.Do(func() {
+					void := []backend.Item{{Key: backend.Key{Region: "test", Name: "k"}}}
+					if _, err := cfg.Backend.Set(ctx, void, nil); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}}))
+		must(t, by, "k", counting(), "v1")
+		r := open(t, cfg)
+		if err := r.Expire(ctx, "k"); err != nil {
+			t.Fatal(err)
+		}
+		holds(t, by, "k", "")
+		if v, ok, _ := region.Get[string](ctx, by, "k", region.AllowStale()); !ok || v != "v1" {
+			t.Errorf("%q, %v; want it stale", v, ok)
+		}
+	})
 }
 
 // Whoever holds the lease does not keep Expire from its end, nor do its own leases stay.

@@ -30,7 +30,7 @@ func TestNotice(t *testing.T) {
 func TestOrder(t *testing.T) {
 	server := pgtest.Shared(t)
 	source := listen(t, regionpg.Config{URL: server.URL()})
-	go server.Exec(t, `SELECT pg_notify($1, '{"keys":["' || i || '"]}') FROM generate_series(1, 1000) AS i`, channel(t))
+	server.Exec(t, `SELECT pg_notify($1, '{"keys":["' || i || '"]}') FROM generate_series(1, 1000) AS i`, channel(t))
 	for i := 1; i <= 1000; i++ {
 		_, want := numbered(i)
 		wantNext(t, source, want)
@@ -129,11 +129,15 @@ func TestBeforeConnect(t *testing.T) {
 		BeforeConnect: func(_ context.Context, c *pgx.ConnConfig) error {
 			calls <- c.Password
 			c.Password = password
+			c.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {} // means nothing here
 			return nil
 		},
 	})
 	server.Restart(t)
 	wantNext(t, source, everything)
+	payload, want := numbered(1)
+	notify(t, server, payload)
+	wantNext(t, source, want)
 	_ = source.Close()
 	close(calls)
 	n := 0
