@@ -23,6 +23,7 @@ func TestATagInvalidatedDuringACreation(t *testing.T) {
 			} {
 				t.Run(map[bool]string{false: "named, ", true: "added, "}[added]+mode+", "+where, func(t *testing.T) {
 					eachKind(t, func(t *testing.T, cfg region.Config) {
+						cfg.StaleFor = region.NoStale // or a soft one leaves something to serve
 						r, by := open(t, cfg), open(t, cfg)
 						if !remote {
 							by = r
