@@ -2,13 +2,14 @@
 # make bench   regions in memory, on Redis and on memcached beside their rivals, as ratios
 # make fuzz    each fuzz target for a while
 # make faults  the tests of faults (those with Fault in their names) in their long form
+# make proof   that no invalidation is lost: every order of steps, and long histories of three processes on each backend
 #
 # Needed: Go 1.26 and make. What else a target needs (see .ci/need) it installs
 # with apt-get where it may, and otherwise says so in one line. Tests that need a
 # server are skipped by a plain go test where there is none; here they fail.
 
 SHELL := /bin/bash
-MODULES := . examples bench
+MODULES := . examples bench region/regionpg proof
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHCOUNT ?= 6
@@ -17,9 +18,9 @@ BENCH ?= .
 
 # The race detector needs cgo.
 TEST := DOGPILE_TEST_SERVERS=required CGO_ENABLED=1 go test -race
-NEEDS := gcc redis-server memcached
+NEEDS := gcc redis-server memcached postgres
 
-.PHONY: test format vet unit bench fuzz faults
+.PHONY: test format vet unit bench fuzz faults proof
 
 test: format vet unit
 
@@ -55,7 +56,7 @@ bench:
 fuzz:
 	@for p in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
-			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+			echo "$$p $$f"; (cd $$p && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 		done; \
 	done
 
@@ -63,3 +64,8 @@ fuzz:
 faults:
 	@bash .ci/need $(NEEDS)
 	@DOGPILE_LONG=1 $(TEST) -count=1 -p 1 -timeout 60m -run Fault ./...
+
+proof:
+	@bash .ci/need $(NEEDS)
+	@DOGPILE_LONG=1 $(TEST) -count=1 -timeout 60m -run Interleaving -v ./region
+	@cd proof && DOGPILE_LONG=1 $(TEST) -count=1 -timeout 60m -v .
