@@ -2,6 +2,7 @@ package region_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,11 +13,12 @@ import (
 func TestABackendThatFailsIsAMiss(t *testing.T) {
 	failure := errors.New("connection refused")
 	eachKind(t, func(t *testing.T, cfg region.Config) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		rec := &recorder{}
 		cfg.Observer = rec
 		cfg.Wrap = append(cfg.Wrap, probing(&probe{fail: func(op string) error {
-			if down {
+			if down.Load() {
 				return failure
 			}
 			return nil
@@ -45,7 +47,7 @@ func TestABackendThatFailsIsAMiss(t *testing.T) {
 			}
 		}
 		mustMulti(t, r, []string{"a", "b"}, &loader{}, values("a", "b"))
-		down = false
+		down.Store(false)
 		time.Sleep(time.Minute) // the invalidations are made up for
 		must(t, r, "k", counting(), "v1")
 		holds(t, r, "k", "v1")

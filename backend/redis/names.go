@@ -52,7 +52,11 @@ func (n names) stampOfRegion(region string) string {
 	if last := n.last.Load(); last != nil && last.region == region {
 		return last.name
 	}
-	name := n.stamp + "{" + escaped(region) + "}"
+	between := escaped(region)
+	if between == "" {
+		between = "%" // or the whole name would decide the slot
+	}
+	name := n.stamp + "{" + between + "}"
 	n.last.Store(&stampName{region, name})
 	return name
 }
@@ -88,10 +92,10 @@ func (n names) appendStamps(list []string, guards []backend.Guard) []string {
 	return list
 }
 
-// escaped keeps a region's name from being empty and from beginning with a closing brace:
-// nothing would stand between the braces then, and the whole name would decide the slot.
+// escaped keeps a region's name from beginning with a closing brace: nothing would
+// stand between the braces then, and the whole name would decide the slot.
 func escaped(region string) string {
-	if region == "" || region[0] == '}' || region[0] == '%' {
+	if region != "" && (region[0] == '}' || region[0] == '%') {
 		return "%" + region
 	}
 	return region
