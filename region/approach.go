@@ -58,7 +58,7 @@ func (st *state) lookFirst(ctx context.Context, a *asks, at *approach, l *flight
 	if st.follow(a, at) {
 		return true // and so will the others
 	}
-	seen = st.glance(ctx, at.key, a.wants(at.key))
+	st.glance(ctx, &seen, at.key, a.wants(at.key))
 	good = seen.err == nil || ctx.Err() == nil
 	st.lookFailed(ctx, at, seen.err)
 	st.join(a, at, st.judged(a, at, &seen), seen.err)

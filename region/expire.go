@@ -96,8 +96,8 @@ func (st *state) expireFree(ctx context.Context, keys []string) (held []string, 
 // expired returns an entry as it is when it has expired, and for how long it is to be
 // kept. It is nil if the entry need not be replaced.
 func (st *state) expired(key string, e *backend.Entry) (*backend.Entry, time.Duration) {
-	s := st.read(key, e)
-	if !s.there || s.bad != nil || s.Stamps.Soft.IsZero() {
+	var s stored
+	if st.read(&s, key, e); !s.there || s.bad != nil || s.Stamps.Soft.IsZero() {
 		return nil, 0
 	}
 	limit, old := st.limit(&asks{}, s.Expiration), max(0, int64(st.since(s.Created)))
@@ -141,7 +141,8 @@ func (st *state) stillFresh(ctx context.Context, keys []string) (still []string,
 	}
 	known := current{guards: st.guards, stamps: stamps}
 	for i, e := range entries {
-		if s := st.read(keys[i], e); s.there && s.bad == nil && compare(s.Stamps, known.region()) == fresh {
+		var s stored
+		if st.read(&s, keys[i], e); s.there && s.bad == nil && compare(s.Stamps, known.region()) == fresh {
 			still = append(still, keys[i])
 		}
 	}

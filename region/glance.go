@@ -26,66 +26,70 @@ type stored struct {
 	codec         uint32
 }
 
-// read opens the entry of a key.
-func (st *state) read(key string, e *backend.Entry) stored {
-	switch {
-	case e == nil:
-		return stored{}
-	case !st.bytes:
-		return stored{Entry: *e, there: true}
+// read opens the entry of a key into s, which is empty.
+func (st *state) read(s *stored, key string, e *backend.Entry) {
+	if e == nil {
+		return
+	}
+	s.there = true
+	if !st.bytes {
+		s.Entry = *e
+		return
 	}
 	h, payload, err := envelope.Parse(e.Data, backend.Key{Region: st.region.name, Name: key})
 	if err != nil {
-		return stored{there: true, bad: err}
+		s.bad = err
+		return
 	}
-	return stored{
-		Entry: backend.Entry{
-			Stamps:     h.Stamps,
-			Tags:       h.Tags,
-			Created:    h.Created,
-			Expiration: h.Expiration,
-			Cost:       h.Cost,
-			NotFound:   h.NotFound,
-			Data:       payload,
-		},
-		there:  true,
-		schema: h.Schema,
-		codec:  h.Codec,
-	}
+	s.Stamps, s.Tags = h.Stamps, h.Tags
+	s.Created, s.Expiration, s.Cost, s.NotFound = h.Created, h.Expiration, h.Cost, h.NotFound
+	s.Data = payload
+	s.schema, s.codec = h.Schema, h.Codec
 }
 
-// glance looks at one key. tags are those that the entry is expected to carry.
-func (st *state) glance(ctx context.Context, key string, tags []string) glance {
-	g := glance{owed: st.owed.Load()}
+// glance looks at one key, and puts what it shows into g, which is empty. tags are those
+// that the entry is expected to carry.
+func (st *state) glance(ctx context.Context, g *glance, key string, tags []string) {
+	g.owed = st.owed.Load()
 	k := backend.Key{Region: st.region.name, Name: key}
 	if st.local != nil {
 		// The stamps are loaded after the entry, so that both are read after
 		// the call began.
 		found, err := st.backend.Get(ctx, k, nil)
-		if err != nil {
-			return glance{err: err}
+		if g.err = err; err != nil {
+			return
 		}
-		g.stored, g.region = st.read(key, found.Entry), st.live.Load()
+		st.read(&g.stored, key, found.Entry)
+		g.region = st.live.Load()
 		if len(g.Tags) > 0 {
 			g.tags = st.loaded(g.Tags)
 		}
-		return g
+		return
 	}
 	guards := st.guarded(tags)
 	found, err := st.backend.Get(ctx, k, guards)
-	if err != nil {
-		return glance{err: err}
+	if g.err = err; err != nil {
+		return
 	}
-	g.stored = st.read(key, found.Entry)
-	known := current{guards: guards, stamps: found.Stamps}
-	if g.region = known.region(); len(g.Tags) == 0 || g.complete(&known) {
-		return g
+	st.read(&g.stored, key, found.Entry)
+	if len(found.Stamps) > 0 {
+		g.region = found.Stamps[0]
 	}
-	all := []glance{g}
-	if err := st.complete(ctx, all, &known); err != nil {
-		return glance{err: err}
+	if len(g.Tags) > 0 {
+		st.completeOne(ctx, g, guards, found.Stamps)
 	}
-	return all[0]
+}
+
+// completeOne is complete for one glance.
+func (st *state) completeOne(ctx context.Context, g *glance, guards []backend.Guard, stamps []backend.Stamps) {
+	known := &current{guards: guards, stamps: stamps}
+	if g.complete(known) {
+		return
+	}
+	all := []glance{*g}
+	err := st.complete(ctx, all, known)
+	*g = all[0]
+	g.err = err
 }
 
 // complete gives the glance the stamps of the tags that its entry carries, if they are
@@ -115,7 +119,7 @@ func (st *state) glanceMulti(ctx context.Context, a *asks, keys []string) ([]gla
 	for i := range all {
 		all[i].owed, all[i].region = owed, known.region()
 		if i < len(entries) {
-			all[i].stored = st.read(keys[i], entries[i])
+			st.read(&all[i].stored, keys[i], entries[i])
 		}
 	}
 	return all, st.complete(ctx, all, &known)

@@ -35,7 +35,8 @@ type asks struct {
 
 // look reads one key. An error is the backend's.
 func (st *state) look(ctx context.Context, a *asks, key string) (sight, error) {
-	g := st.glance(ctx, key, a.wants(key))
+	var g glance
+	st.glance(ctx, &g, key, a.wants(key))
 	if g.err != nil {
 		return sight{}, g.err
 	}

@@ -50,7 +50,8 @@ func (p *production) acquire(keys []*pending) (captured *capture, err error) {
 		switch {
 		case q.lease != nil:
 			own = append(own, q)
-			glances = append(glances, glance{stored: st.read(q.key, grants[i].Entry), region: captured.region, owed: owed})
+			glances = append(glances, glance{region: captured.region, owed: owed})
+			st.read(&glances[len(glances)-1].stored, q.key, grants[i].Entry)
 		case q.granted:
 			again = append(again, q)
 		}

@@ -152,7 +152,15 @@ func (b *Backend) put(entries *table, item *backend.Item, cells []*backend.LiveS
 	}
 	space := b.in(item.Key.Region)
 	return b.core.Publish(item, func() {
-		entries.Set(space.hash(item.Key.Name), &stored{space, item.Key.Name, *item.Entry, b.clock.of(item.Entry.Created), item.TTL, cells, weight})
+		entries.Set(space.hash(item.Key.Name), &stored{
+			space:  space,
+			since:  b.clock.of(item.Entry.Created),
+			name:   item.Key.Name,
+			entry:  *item.Entry,
+			ttl:    item.TTL,
+			cells:  cells,
+			weight: weight,
+		})
 	})
 }
 

@@ -22,9 +22,9 @@ type table = otter.Cache[uint64, *stored]
 // together. It is never changed.
 type stored struct {
 	space  *space
+	since  int64 // when it was created, on the coarse clock
 	name   string
 	entry  backend.Entry
-	since  int64 // when it was created, on the coarse clock
 	ttl    time.Duration
 	cells  []*backend.LiveStamps // of the guards that the entry may carry; held for its sake
 	weight uint32
