@@ -49,7 +49,7 @@ func each(operations int) int { return operations / (processes * clients) }
 func TestSharedBackends(t *testing.T) {
 	for _, b := range shared {
 		t.Run(b.name, func(t *testing.T) {
-			p := plan{URL: b.url(t), Expiration: time.Hour, Skewed: true, Clients: clients, Each: each(length(3_600, 140_000))}
+			p := plan{URL: b.url(t), Expiration: time.Hour, Skewed: true, Clients: clients, Each: each(length(3_600, 200_000))}
 			all := inProcesses(t, p, nil)
 			proven(t, all, 40)
 			judgeCreations(t, usual, all)
