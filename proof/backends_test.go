@@ -70,12 +70,9 @@ func TestSharedBackendsWhereClocksDisagree(t *testing.T) {
 
 // Processes are stopped and go on, now and then after their leases have ended.
 func TestSharedBackendsWithStops(t *testing.T) {
-	if !fleettest.Long() {
-		t.Skip("takes minutes; set DOGPILE_LONG=1")
-	}
 	for _, b := range shared {
 		t.Run(b.name, func(t *testing.T) {
-			p := plan{URL: b.url(t) + "?lease_ttl=" + b.shortestLease + b.patient, Expiration: time.Hour, Skewed: true, Clients: clients, Each: each(20_000)}
+			p := plan{URL: b.url(t) + "?lease_ttl=" + b.shortestLease + b.patient, Expiration: time.Hour, Skewed: true, Clients: clients, Each: each(length(1_200, 20_000))}
 			lease, err := time.ParseDuration(b.shortestLease)
 			if err != nil {
 				t.Fatal(err)
@@ -85,7 +82,7 @@ func TestSharedBackendsWithStops(t *testing.T) {
 				for len(fleet.Events("done")) == 0 {
 					w := fleet.Workers[rand.IntN(processes)]
 					w.Stop()
-					if stops++; stops%10 == 0 {
+					if stops++; stops%10 == 1 {
 						long++
 						time.Sleep(lease + 300*time.Millisecond)
 					} else {
