@@ -2,6 +2,7 @@ package proof
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,20 @@ func TestSharedBackendsWhereClocksDisagree(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			p := plan{URL: b.url(t), Expiration: 10 * time.Minute, Skewed: true, Clients: clients, Each: each(length(1_200, 20_000))}
 			proven(t, inProcesses(t, p, nil), 10)
+		})
+	}
+}
+
+// What is stale is served, so that a soft invalidation can be seen to revive what a hard one
+// has killed. Those that are soft are left out of what is checked: they kill nothing here.
+func TestSharedBackendsThatServeStaleValues(t *testing.T) {
+	for _, b := range shared {
+		t.Run(b.name, func(t *testing.T) {
+			p := plan{URL: b.url(t), Expiration: time.Hour, Stale: true, Skewed: true, Clients: clients, Each: each(length(1_800, 40_000))}
+			all := slices.DeleteFunc(inProcesses(t, p, nil), func(r record) bool {
+				return r.kind == softTag || r.kind == softRegion || r.kind == expire
+			})
+			proven(t, all, 30)
 		})
 	}
 }

@@ -18,7 +18,8 @@
 // expiration that is longer than that, and with one that is shorter. Processes are stopped
 // for longer than their leases, and killed. The connections are never broken: what a
 // region does when a backend fails is tested elsewhere, and here any such failure fails
-// the test. Nothing stale is served, so soft invalidations have to do what hard ones do.
+// the test. Nothing stale is served, so soft invalidations have to do what hard ones do; but
+// in one history, in which it has to be seen that they revive nothing.
 //
 // # Time
 //

@@ -26,6 +26,7 @@ type plan struct {
 	URL        string // of the backend
 	Expiration time.Duration
 	Skewed     bool // the clocks of the processes are wrong
+	Stale      bool // what is stale is served: soft invalidations do nothing that the law could see
 	Clients    int  // of each process
 	Each       int  // operations of each client
 }
@@ -37,10 +38,14 @@ func (p plan) operations() int { return processes * p.Clients * p.Each }
 // keys, and some create.
 func room(operations int) int { return 6*operations + 1000 }
 
-// config is that of the regions of a history. Nothing stale is served, so soft
+// config is that of the regions of a history. Unless what is stale is served, soft
 // invalidations have to do what hard ones do.
 func (p plan) config(b backend.Backend) region.Config {
-	return region.Config{Backend: b, Expiration: p.Expiration, StaleFor: region.NoStale}
+	cfg := region.Config{Backend: b, Expiration: p.Expiration, StaleFor: region.NoStale}
+	if p.Stale {
+		cfg.StaleFor = time.Hour
+	}
+	return cfg
 }
 
 // work lets the clients of one process do their operations.

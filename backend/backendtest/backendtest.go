@@ -130,6 +130,7 @@ var promises = []struct {
 	{"RenewOfSeveralRegions", renewOfSeveralRegions},
 	{"RenewalsAreSeenInOrder", renewalsAreSeenInOrder},
 	{"LateTagsCanBeProved", lateTagsCanBeProved},
+	{"LateTagsMeetRenewals", lateTagsMeetRenewals},
 	{"HostileGuards", hostileGuards},
 	{"ManyGuards", manyGuards},
 

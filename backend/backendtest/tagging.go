@@ -1,8 +1,10 @@
 package backendtest
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -246,6 +248,49 @@ func lateTagsCanBeProved(t *trial) {
 					t.release(grant.Lease)
 				}
 			}
+		}
+	}
+}
+
+// lateTagsMeetRenewals is the same where renewals come at any time meanwhile, also several
+// of them at once: what was proved and renewed is not current when the renewal has
+// returned.
+func lateTagsMeetRenewals(t *trial) {
+	any := backend.Guard{Region: "users", Tag: "any, renewed all the time"}
+	pause := func() { time.Sleep(time.Duration(rand.IntN(3)*rand.IntN(200)) * time.Microsecond) }
+	for i := range 150 {
+		late := backend.Guard{Region: "users", Tag: fmt.Sprint("met ", i)}
+		if rand.IntN(2) == 0 {
+			t.current(t.b, late)
+		}
+		guards := []backend.Guard{any, tag("between"), late}
+		var busy sync.WaitGroup
+		failures := make([]error, 2)
+		if rand.IntN(2) == 0 { // one that began before the creation
+			soft := rand.IntN(2) == 0
+			busy.Go(func() { failures[0] = t.b.Renew(t.ctx, guards, soft) })
+			pause()
+		}
+		grants, captured, err := t.a.Acquire(t.ctx, users("ann"), []backend.Guard{region, any})
+		t.must(err)
+		renewed := make(chan struct{})
+		soft := rand.IntN(3) > 0
+		go func() {
+			defer close(renewed)
+			failures[1] = t.b.Renew(t.ctx, guards, soft)
+		}()
+		pause()
+		stamps := t.current(t.a, late)
+		now := t.current(t.a, any)
+		<-renewed
+		busy.Wait()
+		t.must(errors.Join(failures...))
+		t.release(grants[0].Lease)
+		if now[0] != captured[1] {
+			continue
+		}
+		if after := t.current(t.b, late); after[0] == stamps[0] {
+			t.Fatalf("round %d, soft %v: the stamps that a creation has proved are current, though the tag was renewed", i, soft)
 		}
 	}
 }

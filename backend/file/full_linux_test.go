@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -107,5 +109,41 @@ func TestFaultReadOnly(t *testing.T) {
 		if !errors.Is(err, syscall.EROFS) {
 			t.Errorf("%s = %v, want an error that wraps EROFS", name, err)
 		}
+	}
+}
+
+// On a disk without a single free block there is no room for new stamps. What is to be
+// invalidated hard is so all the same, because the old ones can be removed.
+func TestFaultInvalidationOnAFullDisk(t *testing.T) {
+	dir := smallDisk(t, "size=4m")
+	ctx := t.Context()
+	on := func() *region.Region {
+		r, err := region.New("users", region.Config{Backend: open(t, dir, file.Config{}), Expiration: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	r, elsewhere := on(), on()
+	if err := region.Set(ctx, r, "k", "old", region.WithTags("t")); err != nil {
+		t.Fatal(err)
+	}
+	fill, err := os.Create(filepath.Join(dir, "fill"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fill.Close()
+	for err == nil {
+		_, err = fill.Write(make([]byte, 4096))
+	}
+	if err := r.InvalidateTags(ctx, "t"); err != nil {
+		t.Errorf("InvalidateTags: %v", err)
+	}
+	if v, ok, err := region.Get[string](ctx, elsewhere, "k", region.AllowStale()); ok || err != nil {
+		t.Errorf("%q, %v, %v is found elsewhere", v, ok, err)
+	}
+	if err := r.Invalidate(ctx, region.Hard); err != nil {
+		t.Errorf("Invalidate: %v", err)
 	}
 }

@@ -128,7 +128,14 @@ func (b *Backend) renew(ctx context.Context, s stamping, soft bool) error {
 		if s.ofTag() {
 			until = b.keptUntil(s)
 		}
-		return b.writeStamp(s, stamps, true, until)
+		err = b.writeStamp(s, stamps, true, until)
+		if err != nil && !soft {
+			// The disk may be full. What is gone invalidates as well, and needs no room.
+			if gone := os.Remove(b.pathOf(s)); gone == nil || errors.Is(gone, fs.ErrNotExist) {
+				return nil
+			}
+		}
+		return err
 	})
 }
 

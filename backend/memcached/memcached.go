@@ -27,7 +27,7 @@
 // the stamps of a region's tags are where its own are. A value that was stored in parts
 // takes a second one. memcached runs no scripts, so what changes several items takes a
 // few: Acquire three, and one more where it creates stamps, Set of a value under its lease
-// three, one without four, Delete three. Renew takes one if it is hard, and two if it is
+// three, one without four, Delete three. Renew takes one if it is hard, and four if it is
 // soft, for any number of tags. The keys of a batch are worked on side by side, each with
 // requests of its own, because the library has no batches.
 //

@@ -124,7 +124,7 @@ func completed(ctx context.Context, names []memcachedio.Name, items []*memcache.
 }
 
 // Renew is Renew of [backend.Backend]. A hard one takes one round trip and a soft one
-// two, whatever the number of guards: the stamps of a region's guards are all on one
+// four, whatever the number of guards: the stamps of a region's guards are all on one
 // server, which gets them over one connection, in the order of guards. A hard renewal
 // replaces the soft stamp as well, as it does not look what is there.
 //
@@ -162,27 +162,50 @@ func renewHard(ctx context.Context, names []memcachedio.Name) error {
 }
 
 // renewSoft replaces the soft stamps, and the hard ones only where they are gone. It
-// reads all and swaps all. A swap is refused if the item has changed since it was read,
-// and then that did it: nothing changes stamps and leaves the soft one as it is. If the
-// item is gone, so is what carries it.
+// reads all and swaps all: the first guard of each region, and then the others, which are
+// read when that is done. A swap is refused if the item has changed since it was read, and
+// then that did it: nothing changes stamps and leaves the soft one as it is. If the item is
+// gone, so is what carries it. And the absent stamps of a tag stay absent.
 //
-// For the same reason the absent stamps of a tag stay absent: whoever makes them comes
-// later than this renewal.
+// What is not swapped so may be stamps that were made, or replaced, since they were read,
+// by somebody who began before this renewal and proves them with the first guard. So it is
+// read after that was renewed: then the proof fails.
 func renewSoft(ctx context.Context, guards []backend.Guard, names []memcachedio.Name) error {
-	items, err := memcachedio.Read(ctx, names)
+	var firsts, others []int
+	known := map[string]bool{}
+	for i, guard := range guards {
+		if known[guard.Region] {
+			others = append(others, i)
+		} else {
+			known[guard.Region] = true
+			firsts = append(firsts, i)
+		}
+	}
+	if err := swapSoft(ctx, guards, names, firsts); err != nil || len(others) == 0 {
+		return err
+	}
+	return swapSoft(ctx, guards, names, others)
+}
+
+func swapSoft(ctx context.Context, guards []backend.Guard, names []memcachedio.Name, at []int) error {
+	some := make([]memcachedio.Name, len(at))
+	for j, i := range at {
+		some[j] = names[i]
+	}
+	items, err := memcachedio.Read(ctx, some)
 	if err != nil {
 		return err
 	}
-	writes := make([]memcachedio.Write, 0, len(names))
-	for i, item := range items {
-		if item == nil && guards[i].Tag != "" {
+	writes := make([]memcachedio.Write, 0, len(some))
+	for j, item := range items {
+		if item == nil && guards[at[j]].Tag != "" {
 			continue
 		}
 		next := newStamps()
 		if now := stampsIn(item); complete(now) {
 			next.Hard = now.Hard
 		}
-		writes = append(writes, storing(names[i], item, next))
+		writes = append(writes, storing(some[j], item, next))
 	}
 	_, err = memcachedio.WriteAll(ctx, writes)
 	return err

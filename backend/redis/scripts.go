@@ -85,12 +85,12 @@ return note(KEYS[3])`)
 
 	// deleteScript deletes values and their locks: KEYS are lock, value and note of each.
 	// A writer whose lock it takes is told by the note, which it leaves for ARGV[1]
-	// milliseconds.
+	// milliseconds, unless the server is full and takes none.
 	deleteScript = redisio.NewScript(`
 for i = 1, #KEYS, 3 do
 	local held = redis.pcall('GET', KEYS[i])
 	if held and not held.err and string.find(held, '^` + fleet.WriterSigns + `', ` + strconv.Itoa(fleet.SignAt) + `) then
-		redis.call('SET', KEYS[i + 2], held .. ' ', 'PX', ARGV[1])
+		redis.pcall('SET', KEYS[i + 2], held .. ' ', 'PX', ARGV[1])
 	end
 	redis.call('UNLINK', KEYS[i], KEYS[i + 1])
 end

@@ -27,12 +27,23 @@ return answer`)
 	// random ARGV[1]: which, says ARGV[2]. ARGV[3] is ARGV[2] of stampsScript. Those of a
 	// tag that are absent stay so: no value carries them. Those of the region become new.
 	renewScript = redisio.NewScript(freshStamps + `
+-- A server that is full takes no new stamps, but old ones can be taken away. A soft renewal
+-- has to leave the hard stamp, and so fails.
+local function put(key, ...)
+	local done = redis.pcall('SET', key, ...)
+	if done.err then
+		if ARGV[2] ~= 'hard' or not string.find(done.err, 'OOM', 1, true) then
+			error(done)
+		end
+		redis.call('DEL', key)
+	end
+end
 for i, key in ipairs(KEYS) do
 	local tag = string.byte(ARGV[3], i) == 116
 	local stamps = redis.pcall('GET', key)
 	if not stamps or stamps.err or #stamps ~= 24 then
 		if not tag then
-			redis.call('SET', key, fresh(ARGV[1], 'hard', i) .. fresh(ARGV[1], 'soft', i))
+			put(key, fresh(ARGV[1], 'hard', i) .. fresh(ARGV[1], 'soft', i))
 		end
 	else
 		if ARGV[2] == 'hard' then
@@ -41,9 +52,9 @@ for i, key in ipairs(KEYS) do
 			stamps = string.sub(stamps, 1, 12) .. fresh(ARGV[1], 'soft', i)
 		end
 		if tag then
-			redis.call('SET', key, stamps, 'KEEPTTL')
+			put(key, stamps, 'KEEPTTL')
 		else
-			redis.call('SET', key, stamps)
+			put(key, stamps)
 		end
 	end
 end

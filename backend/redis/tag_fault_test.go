@@ -13,6 +13,7 @@ import (
 	"github.com/dogpile-go/dogpile/backend/redis"
 	"github.com/dogpile-go/dogpile/internal/faultproxy"
 	"github.com/dogpile-go/dogpile/internal/redistest"
+	"github.com/dogpile-go/dogpile/region"
 )
 
 // lateStamps is late with a backend instead of a region, and with all stamps that there
@@ -367,4 +368,48 @@ func TestFaultReshardingOfStamps(t *testing.T) {
 		node.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", id(to))
 	}
 	works()
+}
+
+// A server that is full takes no new stamps. What is to be invalidated hard is so all the
+// same, because the old ones can be taken away.
+func TestFaultFullServer(t *testing.T) {
+	server := redistest.Start(t)
+	ctx := t.Context()
+	on := func() *region.Region {
+		b, err := backend.Open(server.URL() + "/0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := region.New("users", region.Config{Backend: b, Expiration: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	r, elsewhere := on(), on()
+	for name, invalidate := range map[string]func() error{
+		"InvalidateTags": func() error { return r.InvalidateTags(ctx, "t") },
+		"Invalidate":     func() error { return r.Invalidate(ctx, region.Hard) },
+		"Delete":         func() error { return r.Delete(ctx, "k") },
+	} {
+		server.Do(t, "CONFIG", "SET", "maxmemory", "0")
+		if err := region.Set(ctx, r, "k", "old", region.WithTags("t")); err != nil {
+			t.Fatal(err)
+		}
+		if v, ok, err := region.Get[string](ctx, elsewhere, "k"); v != "old" || !ok || err != nil {
+			t.Fatal(v, ok, err)
+		}
+		server.Do(t, "CONFIG", "SET", "maxmemory", "1")
+		if err := region.SoftTags(ctx, r, "t"); !errors.Is(err, region.ErrPending) {
+			t.Errorf("SoftTags on a full server: %v, want ErrPending, because it has to keep the hard stamp", err)
+		}
+		if err := invalidate(); err != nil {
+			t.Errorf("%s on a full server: %v", name, err)
+		}
+		if v, ok, err := region.Get[string](ctx, elsewhere, "k", region.AllowStale()); ok || err != nil {
+			t.Errorf("after %s on a full server %q, %v, %v is found elsewhere", name, v, ok, err)
+		}
+	}
+	server.Do(t, "CONFIG", "SET", "maxmemory", "0")
 }
