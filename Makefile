@@ -64,6 +64,7 @@ fuzz:
 faults:
 	@bash .ci/need $(NEEDS)
 	@DOGPILE_LONG=1 $(TEST) -count=1 -p 1 -timeout 60m -run Fault ./...
+	@cd region/regionpg && DOGPILE_LONG=1 $(TEST) -count=1 -timeout 60m -run Fault ./...
 
 proof:
 	@bash .ci/need $(NEEDS)

@@ -132,18 +132,48 @@ func (st *state) taggedNow(ctx context.Context, tags []string) ([]backend.Tagged
 type tagMemory struct {
 	mu sync.Mutex
 	of map[string][]string // by key
+
+	size int // bytes
 }
 
-// mostRemembered is how many keys have their tags remembered.
-const mostRemembered = 1024
+// mostRemembered is how many keys have their tags remembered, and largestRemembered how
+// many bytes of them.
+const (
+	mostRemembered    = 1 << 14
+	largestRemembered = 8 << 20
+)
 
 func (m *tagMemory) learn(key string, tags []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.of == nil || len(m.of) >= mostRemembered {
-		m.of = make(map[string][]string) // they will be learned again
+	if m.of == nil {
+		m.of = make(map[string][]string)
 	}
+	m.size += sizeOfTags(key, tags) - m.sizeOf(key)
 	m.of[key] = tags
+	for other := range m.of { // in no order
+		if len(m.of) <= mostRemembered && m.size <= largestRemembered {
+			break
+		}
+		m.size -= m.sizeOf(other)
+		delete(m.of, other)
+	}
+}
+
+// sizeOf returns what a key takes that is remembered.
+func (m *tagMemory) sizeOf(key string) int {
+	if tags, known := m.of[key]; known {
+		return sizeOfTags(key, tags)
+	}
+	return 0
+}
+
+func sizeOfTags(key string, tags []string) int {
+	size := len(key)
+	for _, tag := range tags {
+		size += len(tag)
+	}
+	return size
 }
 
 func (m *tagMemory) recall(key string) []string {

@@ -1,15 +1,10 @@
 package region
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
 )
@@ -23,7 +18,6 @@ type debts struct {
 	guards map[string]verdict
 	keys   map[string]verdict
 	size   int // bytes in guards and keys
-	added  int // counts calls of add
 }
 
 const (
@@ -31,17 +25,12 @@ const (
 	// is invalid, which takes no room.
 	mostOwed    = 10_000
 	largestOwed = 4 << 20
-
-	// The time from one attempt to pay to the next.
-	firstPatience = 100 * time.Millisecond
-	mostPatience  = 5 * time.Second
 )
 
 // add adds an order.
 func (d *debts) add(o order) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.added++
 	if d.region == dead {
 		return // which is everything
 	}
@@ -73,7 +62,13 @@ func (d *debts) add(o order) {
 		note(&d.keys, o.keys...)
 	}
 	if len(d.guards)+len(d.keys) > mostOwed || d.size > largestOwed {
-		d.region = dead
+		d.region = stale
+		for _, m := range []map[string]verdict{d.guards, d.keys} {
+			for _, v := range m {
+				d.region = min(d.region, v)
+			}
+		}
+		d.guards, d.keys, d.size = nil, nil, 0
 	}
 	if d.region == dead {
 		d.guards, d.keys, d.size = nil, nil, 0
@@ -111,10 +106,10 @@ func (d *debts) count() int {
 	return n
 }
 
-// orders returns what is owed, and how often add had been called by then.
-func (d *debts) orders() (all []order, added int) {
+// orders returns what is owed.
+func (d *debts) orders() (all []order) {
 	if d == nil {
-		return nil, 0
+		return nil
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -132,7 +127,7 @@ func (d *debts) orders() (all []order, added int) {
 			all = append(all, order{keys: keys, soft: v == stale})
 		}
 	}
-	return all, d.added
+	return all
 }
 
 // debtor keeps the debts of a configuration, and pays them.
@@ -140,8 +135,10 @@ type debtor struct {
 	owed atomic.Pointer[debts] // nil: none
 
 	borrowing sync.Mutex // guards what follows, and changes of owed
+	borrowed  int        // counts calls of owe
 	paying    bool       // a goroutine pays
 	bankrupt  bool       // the configuration is closed
+	heir      *state     // the configuration that takes this one's place, on the same backend
 	reminder  chan struct{}
 	stop      chan struct{}
 	done      chan struct{}
@@ -154,6 +151,10 @@ func (st *state) owe(orders ...order) {
 	}
 	st.borrowing.Lock()
 	defer st.borrowing.Unlock()
+	if st.heir != nil {
+		// Its callers do not ask this configuration. It has them tried again, too.
+		st.heir.owe(orders...)
+	}
 	d := st.owed.Load()
 	if d == nil {
 		d = &debts{region: fresh}
@@ -161,6 +162,7 @@ func (st *state) owe(orders ...order) {
 	for _, o := range orders {
 		d.add(o)
 	}
+	st.borrowed++
 	st.owed.Store(d)
 	if st.paying || st.bankrupt {
 		return
@@ -168,6 +170,15 @@ func (st *state) owe(orders ...order) {
 	st.paying = true
 	st.reminder, st.stop, st.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go st.pay()
+}
+
+// bequeath has the configuration that takes this one's place owe what this one owes, and
+// will owe.
+func (st *state) bequeath(heir *state) {
+	st.borrowing.Lock()
+	defer st.borrowing.Unlock()
+	heir.owe(st.owed.Load().orders()...)
+	st.heir = heir
 }
 
 // remind has the debts paid soon.
@@ -181,86 +192,4 @@ func (st *state) remind() {
 	case st.reminder <- struct{}{}:
 	default:
 	}
-}
-
-// pay tries again and again, until nothing is owed.
-func (st *state) pay() {
-	defer close(st.done)
-	patience := firstPatience
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		timer.Reset(patience/2 + rand.N(patience)) // a fleet does not come back all at once
-		select {
-		case <-timer.C:
-		case <-st.reminder:
-		case <-st.stop:
-			return
-		}
-		patience = min(2*patience, mostPatience)
-		if done, _ := st.payOnce(); done {
-			return
-		}
-	}
-}
-
-// payOnce tries once. It reports whether nothing is owed any more.
-func (st *state) payOnce() (paid bool, err error) {
-	d := st.owed.Load()
-	if d == nil {
-		return true, nil
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	defer st.ending.After(cancel)()
-	ctx, stop := context.WithTimeout(ctx, settleTime)
-	defer stop()
-	orders, added := d.orders()
-	var failed []order
-	for _, o := range orders {
-		if e := st.carryOutSafely(ctx, o); e != nil {
-			failed = append(failed, o)
-			err = st.orderFailed(ctx, o, e)
-		}
-	}
-	st.borrowing.Lock()
-	defer st.borrowing.Unlock()
-	if _, now := d.orders(); now != added {
-		return false, err // more has come
-	}
-	if len(failed) > 0 {
-		rest := &debts{region: fresh}
-		for _, o := range failed {
-			rest.add(o)
-		}
-		st.owed.Store(rest)
-		return false, err
-	}
-	st.owed.Store(nil)
-	st.paying = false
-	st.invalidated(InvalidationEvent{Late: true})
-	return true, nil
-}
-
-// carryOutSafely is carryOut with a panic of the backend as an error.
-func (st *state) carryOutSafely(ctx context.Context, o order) (err error) {
-	defer recovered(&err)
-	return st.carryOut(ctx, o)
-}
-
-// settle ends the paying, after one more attempt. It returns what is still owed.
-func (st *state) settle() ([]order, error) {
-	st.borrowing.Lock()
-	st.bankrupt = true
-	paying, stop, done := st.paying, st.stop, st.done
-	st.borrowing.Unlock()
-	if paying {
-		close(stop)
-		<-done
-	}
-	if paid, err := st.payOnce(); !paid {
-		left, _ := st.owed.Load().orders()
-		return left, fmt.Errorf("%d invalidations have not reached the backend: %w", st.owed.Load().count(), errors.Join(ErrPending, err))
-	}
-	return nil, nil
 }

@@ -105,7 +105,7 @@ func TestAnInvalidationThatFailedIsMadeUpFor(t *testing.T) {
 				holds(t, r, key, "")
 
 				down.on.Store(false)
-				time.Sleep(10 * time.Second)
+				time.Sleep(30 * time.Second)
 				synctest.Wait()
 				holds(t, elsewhere, key, "")
 				if owed := r.Stats().Owed; owed != 0 {

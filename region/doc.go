@@ -57,8 +57,9 @@
 // values get tags by [WithTags], [WithTagsFunc] and [Creation.AddTags].
 // [Region.Invalidate] is for the whole region, and InvalidateAll of a function of
 // package decorate for all its values. Each of them counts for every process that
-// shares the backend, and takes one round trip or a constant number of them. What comes
-// from outside of the program goes through an [Invalidator].
+// shares the backend. Renewing stamps takes one round trip or a constant number of them,
+// however many values they guard, and so does Delete; Expire reads and writes the values.
+// What comes from outside of the program goes through an [Invalidator].
 //
 // An invalidation that fails is tried again in the background until it succeeds or the
 // region is closed; see [ErrPending].

@@ -59,13 +59,18 @@ func (st *state) expireFree(ctx context.Context, keys []string) (held []string, 
 		return nil, err
 	}
 	var items []backend.Item
+	var tags []string // whose stamps the backend has to keep
 	for i, g := range grants {
 		if g.Lease == nil {
 			held = append(held, keys[i])
 			continue
 		}
 		item := backend.Item{Key: backend.Key{Region: st.region.name, Name: keys[i]}, Lease: g.Lease}
-		item.Entry, item.TTL = st.expired(keys[i], g.Entry)
+		var carried []backend.Tagged
+		item.Entry, item.TTL, carried = st.expired(keys[i], g.Entry)
+		for _, t := range carried {
+			tags = append(tags, t.Tag)
+		}
 		items = append(items, item)
 	}
 	if len(items) == 0 {
@@ -74,7 +79,7 @@ func (st *state) expireFree(ctx context.Context, keys []string) (held []string, 
 	// Without this the leases would be held until they expire.
 	settled, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	if _, err := st.backend.Set(settled, items, nil); err != nil {
+	if _, err := st.backend.Set(settled, items, st.tagGuards(unique(tags))); err != nil {
 		for _, item := range items {
 			_ = item.Lease.Release(settled)
 		}
@@ -95,10 +100,10 @@ func (st *state) expireFree(ctx context.Context, keys []string) (held []string, 
 
 // expired returns an entry as it is when it has expired, and for how long it is to be
 // kept. It is nil if the entry need not be replaced.
-func (st *state) expired(key string, e *backend.Entry) (*backend.Entry, time.Duration) {
+func (st *state) expired(key string, e *backend.Entry) (*backend.Entry, time.Duration, []backend.Tagged) {
 	var s stored
 	if st.read(&s, key, e); !s.there || s.bad != nil || s.Stamps.Soft.IsZero() {
-		return nil, 0
+		return nil, 0, nil
 	}
 	limit, old := st.limit(&asks{}, s.Expiration), max(0, int64(st.since(s.Created)))
 	ttl := time.Duration(0)
@@ -111,11 +116,11 @@ func (st *state) expired(key string, e *backend.Entry) (*backend.Entry, time.Dur
 		ttl = lasting(max(0, limit-old), rest)
 	}
 	if st.bytes {
-		return &backend.Entry{Data: envelope.Expired(e.Data)}, ttl
+		return &backend.Entry{Data: envelope.Expired(e.Data)}, ttl, s.Tags
 	}
 	next := *e
 	next.Stamps.Soft = backend.Stamp{}
-	return &next, ttl
+	return &next, ttl, s.Tags
 }
 
 // voidLeases ends the leases of keys, whoever has them.

@@ -44,8 +44,8 @@ func (r *Region) Delete(ctx context.Context, keys ...string) error {
 	return r.invalidate(ctx, order{keys: keys}, InvalidationEvent{Keys: keys})
 }
 
-// Expire makes the values of keys stale, as if their expiration had passed: they are
-// served while they are created anew, for StaleFor at most. A creation of one of them
+// Expire makes the values of keys stale before their time: they are served while they
+// are created anew, until they would have been dead anyway. A creation of one of them
 // that is under way still answers those who wait for it, but its value is not stored.
 // Keys that are not there are no error.
 //
@@ -132,7 +132,7 @@ func (r *Region) invalidate(ctx context.Context, o order, e InvalidationEvent) e
 	defer st.leave()
 	ctx, bounds := st.bounded(ctx)
 	defer bounds.release()
-	if err = st.carryOut(ctx, o); err != nil {
+	if err = st.carryOutSafely(ctx, o); err != nil {
 		st.owe(o)
 		err = r.fail(fmt.Errorf("%w: %w", ErrPending, st.orderFailed(ctx, o, err)))
 	} else {
@@ -168,13 +168,20 @@ func (st *state) carryOut(ctx context.Context, o order) error {
 // orderFailed counts the failure of an order and tells of it, unless it came of the end
 // of the call's context: then that is the error.
 func (st *state) orderFailed(ctx context.Context, o order, err error) error {
-	op, key := "renew", ""
-	if o.keys != nil {
-		op, key = "delete", o.keys[0]
-		if o.soft {
-			op = "expire"
-		}
+	op, key := o.op()
+	if key != "" {
 		err = fmt.Errorf("key %q: %w", key, err)
 	}
 	return st.writeFailed(ctx, op, key, err)
+}
+
+// op names what an order asks of the backend, and the first key it is about.
+func (o order) op() (name, key string) {
+	switch {
+	case o.keys == nil:
+		return "renew", ""
+	case o.soft:
+		return "expire", o.keys[0]
+	}
+	return "delete", o.keys[0]
 }

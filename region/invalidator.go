@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 )
 
 // Notice says that something outside of the program has changed, and what is to be
@@ -56,13 +57,11 @@ func NewInvalidator(regions ...*Region) (*Invalidator, error) {
 	return &Invalidator{byName}, nil
 }
 
-// mostTogether is how many notices are carried out together at most.
-const mostTogether = 1000
-
-// Run carries out notices until the channel is closed, and then returns nil, or until
-// ctx ends, and then returns its cause. Those that have come meanwhile are carried out
-// together. It returns [ErrNotConfigured] at once if a region is not configured, or an error
-// that wraps [ErrConfig] if it cannot be: its values in a shared backend would stay.
+// Run carries out notices until the channel is closed, and then returns nil when all of
+// them have been carried out, or until ctx ends, and then returns its cause. It always
+// takes what comes: what has come for a region while its backend was busy is carried
+// out together. It returns [ErrNotConfigured] at once if a region is not configured, or an
+// error that wraps [ErrConfig] if it cannot be: its values in a shared backend would stay.
 //
 // What fails is told to the region's observer, and is tried again in the background; see
 // [ErrPending]. A region that has been closed is left out. A notice whose Mode is
@@ -73,31 +72,68 @@ func (i *Invalidator) Run(ctx context.Context, notices <-chan Notice) error {
 			return err
 		}
 	}
+	var workers sync.WaitGroup
+	queues := make(map[*Region]*queue, len(i.regions))
+	for _, r := range i.regions {
+		q := &queue{wake: make(chan struct{}, 1)}
+		queues[r] = q
+		workers.Go(func() { q.work(ctx, r) })
+	}
+	defer workers.Wait()
+	defer func() {
+		for _, q := range queues {
+			close(q.wake)
+		}
+	}()
 	for {
 		select {
 		case n, open := <-notices:
 			if !open {
 				return nil
 			}
-			work := make(changes)
-			i.sort(n, work)
-			for more := 1; more < mostTogether; more++ {
-				select {
-				case n, ok := <-notices:
-					if open = ok; open {
-						i.sort(n, work)
-						continue
-					}
-				default:
-				}
-				more = mostTogether
-			}
-			_ = work.carryOut(ctx) // the observers know
-			if !open {
-				return nil
+			for _, r := range i.about(n) {
+				queues[r].put(n)
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// queue holds what is to be done in one region. One that hangs holds up no other.
+type queue struct {
+	wake chan struct{} // closed when nothing more comes
+
+	mu   sync.Mutex
+	next *change // nil: nothing
+}
+
+func (q *queue) put(n Notice) {
+	q.mu.Lock()
+	if q.next == nil {
+		q.next = newChange()
+	}
+	q.next.add(n)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) work(ctx context.Context, r *Region) {
+	for open := true; open; {
+		select {
+		case _, open = <-q.wake:
+		case <-ctx.Done():
+			return
+		}
+		q.mu.Lock()
+		c := q.next
+		q.next = nil
+		q.mu.Unlock()
+		if c != nil {
+			c.carryOut(ctx, r) // the observer knows of what fails
 		}
 	}
 }
@@ -108,13 +144,29 @@ func (i *Invalidator) Apply(ctx context.Context, n Notice) error {
 	if n.Mode != 0 && n.Mode != Hard && n.Mode != Soft {
 		return fmt.Errorf("%w: the Mode of a Notice is region.Hard or region.Soft, not %v", ErrConfig, n.Mode)
 	}
-	work := make(changes)
-	i.sort(n, work)
-	return work.carryOut(ctx)
+	c := newChange()
+	c.add(n)
+	var errs []error
+	for _, r := range i.about(n) {
+		for _, err := range c.carryOut(ctx, r) {
+			if err != nil && !errors.Is(err, ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// changes is what there is to do, in each region.
-type changes map[*Region]*change
+// about returns the regions that a notice is about.
+func (i *Invalidator) about(n Notice) []*Region {
+	if n.Region == "" {
+		return slices.Collect(maps.Values(i.regions))
+	}
+	if r := i.regions[n.Region]; r != nil {
+		return []*Region{r}
+	}
+	return nil
+}
 
 // change is what there is to do in one region: once, however often it was asked for, and
 // hard, if that was asked for once.
@@ -124,28 +176,18 @@ type change struct {
 	keys map[string]Invalidation
 }
 
-// sort adds a notice to the work.
-func (i *Invalidator) sort(n Notice, work changes) {
-	if n.Region != "" {
-		if r := i.regions[n.Region]; r != nil {
-			work.add(r, n)
-		}
-		return
-	}
-	for _, r := range i.regions {
-		work.add(r, n)
-	}
+// mostTogether is how many tags and keys are invalidated together at most. More of them
+// are the whole region.
+const mostTogether = 10_000
+
+func newChange() *change {
+	return &change{tags: map[string]Invalidation{}, keys: map[string]Invalidation{}}
 }
 
-func (w changes) add(r *Region, n Notice) {
+func (c *change) add(n Notice) {
 	mode := Hard
 	if n.Mode == Soft {
 		mode = Soft
-	}
-	c := w[r]
-	if c == nil {
-		c = &change{tags: map[string]Invalidation{}, keys: map[string]Invalidation{}}
-		w[r] = c
 	}
 	if n.All {
 		c.all = harder(c.all, mode)
@@ -156,6 +198,13 @@ func (w changes) add(r *Region, n Notice) {
 	for _, key := range n.Keys {
 		c.keys[key] = harder(c.keys[key], mode)
 	}
+	if len(c.tags)+len(c.keys) > mostTogether {
+		c.all = Hard
+	}
+	if c.all == Hard { // which is everything
+		clear(c.tags)
+		clear(c.keys)
+	}
 }
 
 func harder(a, b Invalidation) Invalidation {
@@ -163,19 +212,6 @@ func harder(a, b Invalidation) Invalidation {
 		return a
 	}
 	return b
-}
-
-// carryOut does the work. It goes on after an error.
-func (w changes) carryOut(ctx context.Context) error {
-	var errs []error
-	for r, c := range w {
-		for _, err := range c.carryOut(ctx, r) {
-			if err != nil && !errors.Is(err, ErrClosed) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func (c *change) carryOut(ctx context.Context, r *Region) (errs []error) {

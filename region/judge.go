@@ -156,7 +156,7 @@ func (r *Region) peek(key string) any {
 		return nil
 	}
 	st := r.state.Load()
-	if st == nil || st.local == nil {
+	if st == nil || st.local == nil || st.owed.Load() != nil {
 		return nil
 	}
 	e, atMost := st.local.Peek(key)
@@ -165,7 +165,7 @@ func (r *Region) peek(key string) any {
 
 // peekBytes is peek for a key that stands in a buffer, and for a value that has tags.
 func (st *state) peekBytes(key []byte, tags []string) any {
-	if st.local == nil {
+	if st.local == nil || st.owed.Load() != nil {
 		return nil
 	}
 	e, atMost := st.local.PeekBytes(key)

@@ -194,6 +194,11 @@ func collect[O Option](opts []O, typ reflect.Type) (settings, error) {
 		}
 		o.set(&s)
 	}
+	if len(s.tags) > MaxTags && s.wrong == nil {
+		if n := countTags(s.tags); n > MaxTags {
+			s.wrong = tooManyTags(n)
+		}
+	}
 	if s.wrong != nil {
 		return s, fmt.Errorf("%w: %w", ErrConfig, s.wrong)
 	}

@@ -232,7 +232,7 @@ func (p *production) create(keys []*pending, captured *capture) {
 func checkTogether(keys []*pending, added []string) error {
 	for _, q := range keys {
 		if n := len(q.tags) + len(added); n > MaxTags {
-			if n = len(unique(slices.Concat(q.tags, added))); n > MaxTags+1 {
+			if n = countTags(unique(slices.Concat(q.tags, added))); n > MaxTags {
 				return fmt.Errorf("%w: AddTags: %w", ErrConfig, tooManyTags(n))
 			}
 		}

@@ -144,8 +144,7 @@ func (r *Region) Reconfigure(cfg Config) error {
 	var heir *state
 	if next.Backend == old.Backend {
 		heir = next
-		owed, _ := old.owed.Load().orders()
-		next.owe(owed...)
+		old.bequeath(next)
 	}
 	r.state.Store(next)
 	if err := old.close(ErrReconfigured, heir); err != nil {

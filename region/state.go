@@ -147,7 +147,7 @@ func (st *state) close(cause error, heir *state) error {
 			errs = append(errs, fmt.Errorf("%d calls wait for a backend that ignores that their context has ended", st.calls.count()))
 		}
 	}
-	left, err := st.settle()
+	left, err := st.settleInTime()
 	if heir != nil {
 		heir.owe(left...) // the same backend is in use still
 	} else if err != nil {

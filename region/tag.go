@@ -74,9 +74,16 @@ func (s *settings) addTags(tags []string) {
 	} else {
 		s.tags = unique(append(s.tags[:len(s.tags):len(s.tags)], tags...))
 	}
-	if len(s.tags) > MaxTags+1 { // and the function
-		s.wrong = tooManyTags(len(s.tags))
+}
+
+// countTags returns how many of the guards of a value are tags; functions do not count.
+func countTags(guards []string) (n int) {
+	for _, tag := range guards {
+		if tag[0] != functionMark && !(tag[0] == digestMark && tag[1] == functionMark) {
+			n++
+		}
 	}
+	return n
 }
 
 // wants returns the tags that the value of key is to have, by the names of their guards.
@@ -109,7 +116,7 @@ func (s *settings) checkTags(keys []string) error {
 		return nil
 	}
 	for _, key := range keys {
-		if n := len(s.wants(key)); n > MaxTags+1 {
+		if n := countTags(s.wants(key)); n > MaxTags {
 			return fmt.Errorf("%w: %w", ErrConfig, tooManyTags(n))
 		}
 	}

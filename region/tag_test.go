@@ -343,6 +343,13 @@ func TestTagLimits(t *testing.T) {
 		}
 		holds(t, r, "k", "")
 
+		refused("one more than MaxTags", region.Set(ctx, r, "k", "v", region.WithTags(many(region.MaxTags+1)...)), "1001")
+		full := decorate.CacheOnArguments(r, func(context.Context, int) (string, error) { return "v", nil }, region.Namespace("full"), region.WithTags(most...))
+		for range 2 { // the function is a guard besides
+			if v, err := full.Call(ctx, 1); v != "v" || err != nil {
+				t.Errorf("a function with MaxTags tags: %q, %v", v, err)
+			}
+		}
 		_, err := region.GetOrCreate(ctx, r, "k", c.create, region.WithTags(many(10_000)...))
 		refused("WithTags of 10,000", err, "10000 tags", "1000")
 		refused("Set", region.Set(ctx, r, "k", "v", region.WithTags(many(10_000)...)), "1000")

@@ -53,7 +53,8 @@
 //
 // CAS ids begin anew when a server is restarted; tokens tell, since they are gone then.
 // What remains is a cas that was held up between that read and a restart, is sent over a
-// new connection, and meets an item that has by chance got the same id again.
+// new connection, and meets an item that has by chance got the same id again. The cas of a
+// soft renewal is such a one, too.
 //
 // # Several servers
 //

@@ -17,8 +17,9 @@
 //   - a cas, which the server refuses if the item has changed since it was read.
 //
 // None of them can bring back what was replaced or deleted meanwhile. CAS ids begin
-// anew when a server is restarted, so a cas is sent only right after a read that has
-// shown that the server still knows a token of the sender's own.
+// anew when a server is restarted, so a cas of a value is sent only right after a read that
+// has shown that the server still knows a token of the sender's own. That of stamps is sent
+// right after a read, too.
 package memcachedio
 
 import (

@@ -74,6 +74,12 @@
 //	CREATE TRIGGER users_truncated AFTER TRUNCATE ON users
 //	    FOR EACH STATEMENT EXECUTE FUNCTION users_changed();
 //
+// # Who may say it
+//
+// PostgreSQL asks for no privilege to notify: every role that can connect to the database
+// can have everything invalidated, again and again. Do not use a database for it in which
+// roles are that you do not trust so far.
+//
 // # When the connection is lost
 //
 // PostgreSQL keeps nothing for those who are away. So a Source connects again, for as

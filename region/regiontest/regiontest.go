@@ -17,6 +17,7 @@
 package regiontest
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -112,7 +113,8 @@ func name(t testing.TB) string {
 // The test fails at once if the backend does.
 func Fresh(t testing.TB, r *region.Region) {
 	t.Helper()
-	if err := r.Invalidate(t.Context(), region.Hard); err != nil {
+	// In a cleanup the test's context has ended.
+	if err := r.Invalidate(context.WithoutCancel(t.Context()), region.Hard); err != nil {
 		t.Fatalf("regiontest.Fresh: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/memory"
 	"github.com/dogpile-go/dogpile/region"
 	"github.com/dogpile-go/dogpile/region/regiontest"
@@ -73,6 +74,27 @@ func TestFresh(t *testing.T) {
 			did.NoErrors()
 		})
 	}
+}
+
+// obedient is a backend that does nothing when its context has ended, as those are that
+// talk to a server.
+type obedient struct{ backend.Backend }
+
+func (o obedient) Renew(ctx context.Context, guards []backend.Guard, soft bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return o.Backend.Renew(ctx, guards, soft)
+}
+
+// In a cleanup the test's context has ended.
+func TestFreshInACleanup(t *testing.T) {
+	r := regiontest.New(t, func(c *region.Config) { c.Backend = &obedient{memory.New(memory.Config{})} })
+	did := regiontest.Watch(t, r)
+	t.Run("inner", func(t *testing.T) {
+		t.Cleanup(func() { regiontest.Fresh(t, r) })
+	})
+	did.Invalidations(1)
 }
 
 func TestWatch(t *testing.T) {
