@@ -522,3 +522,54 @@ func TestADebtThatIsMadeWhileAnotherIsPaid(t *testing.T) {
 		holds(t, r, "k", "")
 	})
 }
+
+// blind is a backend that for a moment says of stamps that they are not there.
+type blind struct {
+	backend.Backend
+	on atomic.Bool
+}
+
+func (b *blind) Renew(ctx context.Context, guards []backend.Guard, soft bool) error {
+	if b.on.Load() {
+		return errDown
+	}
+	return b.Backend.Renew(ctx, guards, soft)
+}
+
+func (b *blind) GetMulti(ctx context.Context, keys []backend.Key, guards []backend.Guard) ([]*backend.Entry, []backend.Stamps, error) {
+	entries, stamps, err := b.Backend.GetMulti(ctx, keys, guards)
+	if b.on.Load() {
+		clear(stamps)
+	}
+	return entries, stamps, err
+}
+
+// What a backend does not find, for a moment, is not renewed for that.
+func TestStampsThatAreNotFoundAreNotPaid(t *testing.T) {
+	for _, invalidate := range []func(ctx context.Context, r *region.Region) error{
+		func(ctx context.Context, r *region.Region) error { return r.Invalidate(ctx, region.Hard) },
+		func(ctx context.Context, r *region.Region) error { return r.InvalidateTags(ctx, "t") },
+		func(ctx context.Context, r *region.Region) error { return region.SoftTags(ctx, r, "t") },
+	} {
+		inBubble(t, func(t *testing.T) {
+			b := &blind{Backend: memory.New(memory.Config{Copy: true})}
+			cfg := region.Config{Backend: b, Expiration: time.Hour}
+			r, elsewhere := open(t, cfg), open(t, cfg)
+			must(t, r, "k", counting(), "v1", region.WithTags("t"))
+			b.on.Store(true)
+			if err := invalidate(t.Context(), r); !errors.Is(err, region.ErrPending) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if r.Stats().Owed == 0 {
+				t.Error("nothing is owed any more, though nothing was renewed")
+			}
+			b.on.Store(false)
+			time.Sleep(time.Minute)
+			if owed := r.Stats().Owed; owed != 0 {
+				t.Errorf("%d owed, want none", owed)
+			}
+			holds(t, elsewhere, "k", "")
+		})
+	}
+}

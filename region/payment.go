@@ -132,8 +132,9 @@ func (p *payer) carryOutRest(ctx context.Context, o order) (rest order, err erro
 }
 
 // notRenewed returns that part of an order of which nobody can tell whether it was carried
-// out since it was given. Stamps that are absent are nobody's any more; those that have
-// changed since are not those of a creator that began before.
+// out since it was given. Stamps that have changed since are not those of a creator that
+// began before. Of stamps that are not there, or have not been, nothing is concluded: a
+// backend may say so for a moment of what it cannot read.
 func (p *payer) notRenewed(ctx context.Context, o order) order {
 	guards := p.guards
 	if !o.region {
@@ -147,15 +148,15 @@ func (p *payer) notRenewed(ctx context.Context, o order) order {
 	open.region, open.tags = false, nil
 	first := false // anyTag has to be renewed
 	for i, guard := range guards {
-		was, seen := p.before[guard.Tag]
-		if !seen {
+		was := p.before[guard.Tag]
+		if was == (backend.Stamps{}) {
 			p.before[guard.Tag] = stamps[i]
 		}
 		is, then := stamps[i].Hard, was.Hard
 		if o.soft {
 			is, then = stamps[i].Soft, was.Soft
 		}
-		if is.IsZero() || seen && is != then {
+		if is != then && !is.IsZero() && !then.IsZero() {
 			continue
 		}
 		switch guard.Tag {
