@@ -248,9 +248,8 @@ func (b *Bound[P, V]) Invalidate(ctx context.Context, p P) error {
 
 // InvalidateAll makes all values of the function dead that were created before it was
 // called, as [Region.Invalidate] does for the region: in one round trip, however many
-// there are. Plain calls of the function through [Cached], in other programs, have to be
-// made with this method's kind of wrapper, too: what they store lacks the function's
-// stamps, and is created anew here.
+// there are. Other programs that share them have to wrap the function with package decorate,
+// too: what [Cached] stores lacks the function's stamps, and is created anew here.
 //
 // With [WithKey] it returns an error that wraps [ErrConfig]: the keys are then not the
 // function's own. Give the function [WithTags], and use [Region.InvalidateTags].
