@@ -108,13 +108,13 @@ func (c *current) stampsAt(i int) backend.Stamps {
 	return c.stamps[i]
 }
 
-// are reports whether the stamps of the region and of tags are current.
+// are reports whether the stamps of the region and of tags are current. Absent ones are not.
 func (c *current) are(region backend.Stamps, tags []backend.Tagged) bool {
-	if c.region() != region {
+	if c.region() != region || region.Hard.IsZero() {
 		return false
 	}
 	for i := range tags {
-		if now, _ := c.of(tags[i].Tag); now != tags[i].Stamps {
+		if now, _ := c.of(tags[i].Tag); now != tags[i].Stamps || now.Hard.IsZero() {
 			return false
 		}
 	}
