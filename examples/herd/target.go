@@ -106,7 +106,8 @@ func (t *target) commands(ctx context.Context) (map[string]int, error) {
 func (t *target) clean(out *screen) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	keys := []string{t.prefix + ":stamp:{" + Herd.Name() + "}"}
+	stamps := t.prefix + ":stamp:{" + Herd.Name() + "}"
+	keys := []string{stamps, stamps + ":*"} // of the region, and of all tags together
 	for _, key := range t.used {
 		key = "{" + Herd.Name() + ":" + key + "}"
 		keys = append(keys, t.prefix+":"+key, t.prefix+":lock:"+key)
