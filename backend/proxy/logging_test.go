@@ -16,6 +16,7 @@ import (
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/memory"
 	"github.com/dogpile-go/dogpile/backend/proxy"
+	"github.com/dogpile-go/dogpile/lock"
 	"github.com/dogpile-go/dogpile/region"
 )
 
@@ -203,12 +204,7 @@ func TestLoggingLevels(t *testing.T) {
 }
 
 // gone returns the lease of bob that was given back already.
-func gone(t *testing.T, b backend.Backend) interface {
-	Key() string
-	Token() string
-	Lost() <-chan struct{}
-	Release(context.Context) error
-} {
+func gone(t *testing.T, b backend.Backend) lock.Lease {
 	t.Helper()
 	grants, _, err := b.Acquire(t.Context(), []backend.Key{user("bob")}, nil)
 	if err != nil {

@@ -223,3 +223,16 @@ func TestTheMistakeOfTheBackendIsNotLost(t *testing.T) {
 		}
 	}
 }
+
+// A region counts who uses a backend, and so compares it.
+func TestProxiesAreComparable(t *testing.T) {
+	all := map[backend.Backend]string{}
+	store := newStore(t, memory.Config{Copy: true})
+	for i, wrap := range append(faithful(true), proxy.ReadOnly(), proxy.Prefix("")) {
+		all[wrap(store)] = fmt.Sprint(i)
+		all[wrap(store)] = fmt.Sprint(i, "again")
+	}
+	if want := 2 * (len(faithful(true)) + 2); len(all) != want {
+		t.Errorf("%d of %d proxies are different", len(all), want)
+	}
+}

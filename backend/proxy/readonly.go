@@ -44,9 +44,8 @@ type readOnly struct {
 
 func (r *readOnly) Acquire(ctx context.Context, keys []backend.Key, guards []backend.Guard) ([]backend.Grant, []backend.Stamps, error) {
 	if len(guards) == 0 {
-		// Whoever creates asks for the stamps that the value is to carry. This is about
-		// storing again what is stored, as Expire does, which would not find out that it
-		// cannot if there is nothing.
+		// Whoever creates asks for the stamps that the value is to carry. This is Expire,
+		// which finds out nothing when it stores again if there is nothing to store.
 		return nil, nil, r.refusal()
 	}
 	nothing := func(backend.Key) *backend.Entry { return nil }
