@@ -17,7 +17,8 @@
 // carrying it out.
 //
 // A region reads hits of a backend in its own process without asking it, but not through
-// a wrapper, which is to see them. A hit so takes some times as long there.
+// a wrapper, which is to see them. There a hit takes about ten times as long, which is
+// still less than a microsecond.
 //
 // What a lease does when it has been granted, such as giving it back, is no operation of
 // the backend; no wrapper sees it. Nor is Config.Mutex any concern of theirs.
