@@ -46,7 +46,8 @@ type Config struct {
 	// Wrap puts proxies around the backend. The first one is the outermost. They
 	// see every operation of every kind of backend. A proxy must not keep the
 	// leases of Acquire to itself: if it fails after the backend has granted some,
-	// it releases them. Defaults to none.
+	// it releases them. A proxy that has a method Err is asked for it, and refused if
+	// that returns an error; package proxy has ready ones. Defaults to none.
 	Wrap []func(backend.Backend) backend.Backend
 
 	// Mutex decides who creates, in place of the backend's own leases, which

@@ -93,6 +93,11 @@ func wrap(proxy func(backend.Backend) backend.Backend, b backend.Backend) (wrapp
 	if wrapped = proxy(b); isNil(wrapped) {
 		return nil, errors.New("returned nil")
 	}
+	if checked, ok := wrapped.(interface{ Err() error }); ok {
+		if err := checked.Err(); err != nil {
+			return nil, fmt.Errorf("cannot be used: %w", err)
+		}
+	}
 	return wrapped, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -182,4 +183,28 @@ func TestAProxyOfTheBackendsOwnTypeSeesEveryReadToo(t *testing.T) {
 			t.Errorf("the proxy saw %d of 3 reads", proxy.gets)
 		}
 	})
+}
+
+// mistaken is a proxy that was given a mistake.
+type mistaken struct {
+	backend.Backend
+	err error
+}
+
+func (m *mistaken) Err() error { return m.err }
+
+func TestAProxyTellsOfItsMistake(t *testing.T) {
+	store := memory.New(memory.Config{})
+	defer store.Close()
+	err := errors.New("a mistake")
+	wrap := func(err error) func(backend.Backend) backend.Backend {
+		return func(b backend.Backend) backend.Backend { return &mistaken{b, err} }
+	}
+	cfg := region.Config{Backend: store, KeepBackendOpen: true, Expiration: time.Minute}
+	cfg.Wrap = []func(backend.Backend) backend.Backend{wrap(nil), wrap(err), wrap(nil)}
+	if _, got := region.New("test", cfg); !errors.Is(got, err) || !errors.Is(got, region.ErrConfig) || !strings.Contains(got.Error(), "Wrap[1]") {
+		t.Errorf("New = %v, want region.ErrConfig, Wrap[1] and %v", got, err)
+	}
+	cfg.Wrap = cfg.Wrap[:1]
+	open(t, cfg)
 }

@@ -236,3 +236,12 @@ func TestProxiesAreComparable(t *testing.T) {
 		t.Errorf("%d of %d proxies are different", len(all), want)
 	}
 }
+
+func TestAMistakeIsToldWhenTheRegionIsConfigured(t *testing.T) {
+	store := newStore(t, memory.Config{})
+	_, err := region.New("users", region.Config{Backend: store, KeepBackendOpen: true, Expiration: time.Minute,
+		Wrap: []wrapper{proxy.ReadOnly(), proxy.SizeLimit(100), proxy.Prefix("p")}})
+	if !errors.Is(err, region.ErrConfig) || !strings.Contains(err.Error(), "Wrap[1]") || !strings.Contains(err.Error(), "keeps bytes") {
+		t.Errorf("region.New = %v, want region.ErrConfig for Wrap[1]", err)
+	}
+}
