@@ -2,6 +2,9 @@
 // store bytes. The folders below hold the implementations: cbor (the default),
 // json and raw. Backends that keep Go values, such as memory without Copy, use
 // no codec.
+//
+// Codecs stack: compress and encrypt wrap another codec. [Open] finds all of them
+// by name, as in "cbor+zstd+aesgcm", if their packages are imported.
 package codec
 
 import "errors"
@@ -27,6 +30,7 @@ type Codec interface {
 	// Decode decodes data into the value that into points to, which is a fresh
 	// zero value. What it decodes never shares memory with data. It returns an
 	// error for bytes that Append did not produce, and allocates no more than a
-	// small multiple of len(data) before it does.
+	// small multiple of len(data) before it does; a codec that decompresses has a
+	// limit instead.
 	Decode(data []byte, into any) error
 }
