@@ -138,8 +138,7 @@ func TestWhatIsCompressed(t *testing.T) {
 func TestNothingGrows(t *testing.T) {
 	each(t, func(t *testing.T, i int) {
 		c := open(t, i, raw.New(), compress.Config{Threshold: 1})
-		noise := random(200)
-		packed := 0
+		noise := random(20)
 		for n := range noise {
 			v := append(make([]byte, 100), noise[:n]...)
 			for zeros := range 100 {
@@ -149,13 +148,7 @@ func TestNothingGrows(t *testing.T) {
 					t.Fatalf("%d zeros and %d random bytes became %d bytes, the first one %d; want no more than %d",
 						100-zeros, n, len(data), data[0], plain)
 				}
-				if data[0] != 0 && len(data) == plain-1 {
-					packed++
-				}
 			}
-		}
-		if packed == 0 {
-			t.Error("what saves a single byte is not compressed")
 		}
 	})
 }
