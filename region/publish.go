@@ -137,9 +137,15 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 	o := outcome{value: value, created: true}
 	discard := w.discard || w.captured == nil
 	e := &backend.Entry{Created: now, Cost: w.cost, Expiration: w.expiration}
+	tags := unique(append(q.tags[:len(q.tags):len(q.tags)], w.tags...))
 	if w.captured != nil {
 		e.Stamps = w.captured.region
-		e.Tags, _ = w.captured.of(unique(append(q.tags[:len(q.tags):len(q.tags)], w.tags...)))
+		e.Tags, _ = w.captured.of(tags)
+	} else {
+		// It is not stored, but those who wait for it want to know that it has its tags.
+		for _, tag := range tags {
+			e.Tags = append(e.Tags, backend.Tagged{Tag: tag})
+		}
 	}
 	ttl := st.ttl(p.call.keptFor(st))
 	if w.expiration != 0 {
