@@ -110,9 +110,9 @@ func (l *Locker) Finish(lease lock.Lease, publish func()) bool {
 	return true
 }
 
-// Supersede voids the lease of key, if there is one, and runs change before
-// anybody can take it again. It returns false, without having run change, after
-// Close.
+// Supersede runs change and voids the lease of key, if there is one, before anybody
+// can take it again. Whoever learns that the lease is lost finds what change has
+// made. It returns false, without having run change, after Close.
 //
 // With Finish it makes the changes of one key a sequence: a publication that
 // began earlier is complete before change runs, and one that comes later finds
@@ -125,7 +125,7 @@ func (l *Locker) Supersede(key string, change func()) bool {
 		return false
 	}
 	if h := s.held[key]; h != nil {
-		s.lose(h)
+		defer s.lose(h) // after a panic of change as well
 	}
 	change()
 	return true

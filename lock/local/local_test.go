@@ -155,9 +155,20 @@ func TestFinishKeepsTheLeaseOfAPanic(t *testing.T) {
 func TestSupersedeVoids(t *testing.T) {
 	l := local.New()
 	lease := acquire(t, l, "key")
-	lostFirst := false
-	if !l.Supersede("key", func() { lostFirst = isLost(lease) }) || !lostFirst {
-		t.Fatal("change did not run, or before the lease was lost")
+	changed, early := false, false
+	if !l.Supersede("key", func() { changed, early = true, isLost(lease) }) || !changed || !isLost(lease) {
+		t.Fatalf("change ran: %v, the lease is lost: %v", changed, isLost(lease))
+	}
+	if early {
+		t.Error("the holder, and who waits for it, heard of the change before it was made")
+	}
+	panicky := acquire(t, l, "key")
+	func() {
+		defer func() { recover() }()
+		l.Supersede("key", func() { panic("change") })
+	}()
+	if !isLost(panicky) {
+		t.Error("the lease outlives a change that panicked")
 	}
 	if !l.Supersede("free", func() {}) {
 		t.Fatal("Supersede of a key without lease = false")
