@@ -209,6 +209,7 @@ func (st *state) await(ctx context.Context, a *asks, key string, ticket flight.T
 		case err == nil:
 			return outcome{}, flight.ErrStartOver
 		}
+		st.failed("get", key, err)
 	}
 	switch {
 	case out.err != nil:

@@ -21,7 +21,8 @@ type row struct {
 
 func (r *row) text(version int64) string { return fmt.Sprint(r.key.Name, " ", version) }
 
-// hammer lets creators, one writer for each row and readers loose on few keys.
+// hammer lets creators, one writer for each row and readers loose on few keys. Now and
+// then a creator stores again what it found, and somebody ends all leases of a row.
 // Whatever a reader finds must be of its own row, and no older than the last write
 // or delete that had returned when the read began: a creation that read an older
 // version was refused.
@@ -89,6 +90,9 @@ func hammer(t *trial) {
 				return lease.Release(ctx)
 			}
 			items := []backend.Item{{Key: r.key, Entry: t.entry(r.text(r.version.Load())), Lease: lease}}
+			if old := grants[0].Entry; old != nil && turn%2 == 0 {
+				items[0].Entry = old
+			}
 			if _, err := side.Set(ctx, items, nil); err != nil {
 				return err
 			}
@@ -109,6 +113,12 @@ func hammer(t *trial) {
 			}
 			for i, r := range rows {
 				check(r, floors[i], entries[i])
+			}
+			if turn%5 == 0 { // ends the lease, whoever has it
+				items := []backend.Item{{Key: rows[turn%len(rows)].key}}
+				if _, err := side.Set(ctx, items, nil); err != nil || items[0].Err != nil {
+					return errors.Join(err, items[0].Err)
+				}
 			}
 			return side.Renew(ctx, []backend.Guard{region}, turn%2 == 0)
 		})

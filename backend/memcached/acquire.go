@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/bradfitz/gomemcache/memcache"
-
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/memcachedio"
 )
@@ -47,8 +45,8 @@ func (b *Backend) Acquire(ctx context.Context, keys []backend.Key, guards []back
 	return grants, g.stamps, nil
 }
 
-// acquire takes leases, reads what is stored, and sees to it that whoever had a lease
-// before cannot store under it any more.
+// acquire takes leases, sees to it that whoever had one of them before cannot store
+// under it any more, and reads what is stored.
 func (b *Backend) acquire(ctx context.Context, g *granted, texts []string, places []memcachedio.Place, stamps []memcachedio.Name) error {
 	err := memcachedio.Each(ctx, len(places), func(i int) (err error) {
 		g.leases[i], err = b.leases.Take(ctx, texts[i], places[i].Name(memcachedio.Lease))
@@ -71,6 +69,9 @@ func (b *Backend) acquire(ctx context.Context, g *granted, texts []string, place
 	for _, at := range won {
 		names = append(names, places[at].Name(memcachedio.Value))
 	}
+	if err := b.fence(ctx, names); err != nil {
+		return err
+	}
 	names = append(names, stamps...)
 	if len(names) == 0 {
 		return nil
@@ -79,12 +80,8 @@ func (b *Backend) acquire(ctx context.Context, g *granted, texts []string, place
 	if err != nil {
 		return err
 	}
-	err = memcachedio.Each(ctx, len(won), func(i int) error {
-		at := won[i]
-		item, err := b.fence(ctx, names[i], items[i])
-		if err == nil {
-			g.entries[at], err = b.entryOf(ctx, places[at], item)
-		}
+	err = memcachedio.Each(ctx, len(won), func(i int) (err error) {
+		g.entries[won[i]], err = b.entryOf(ctx, places[won[i]], items[i])
 		return err
 	})
 	if err != nil {
@@ -94,25 +91,22 @@ func (b *Backend) acquire(ctx context.Context, g *granted, texts []string, place
 	return err
 }
 
-// fence changes the CAS id of a value, or puts a stub where none is, so that what a
-// holder from before has sent, and has not arrived yet, is refused. It returns the item
-// that the value is in, as it was read after the lease was granted; nil for none.
-func (b *Backend) fence(ctx context.Context, name memcachedio.Name, item *memcache.Item) (*memcache.Item, error) {
-	if item == nil {
-		outcome, err := name.Server.Add(ctx, stub(name.Text, b.stubExpiration()))
-		switch {
-		case err != nil && !memcachedio.Broken(err):
-			return nil, err
-		case outcome == memcachedio.Done:
-			return nil, nil
-		}
-		// Somebody has stored something since it was read.
-		if item, err = name.Server.GetOne(ctx, name.Text); item == nil || err != nil {
-			return nil, err
-		}
+// fence changes the CAS ids of values, and puts stubs where none are, so that what a
+// holder from before has sent, and has not arrived yet, is refused. Values are read when
+// that is done: what was read before could be stored again over what has arrived since.
+func (b *Backend) fence(ctx context.Context, values []memcachedio.Name) error {
+	writes := make([]memcachedio.Write, 0, 2*len(values))
+	for _, name := range values {
+		none := stub(name.Text, b.stubExpiration())
+		writes = append(writes,
+			memcachedio.Write{Verb: memcachedio.Add, Name: name, Flags: none.Flags, Expiration: none.Expiration, Value: none.Value},
+			memcachedio.Write{Verb: memcachedio.Append, Name: name})
 	}
-	_, err := name.Server.Bump(ctx, name.Text)
-	return item, err
+	_, err := memcachedio.WriteAll(ctx, writes)
+	if err != nil && memcachedio.Broken(err) && ctx.Err() == nil {
+		_, err = memcachedio.WriteAll(ctx, writes) // it does no harm twice
+	}
+	return err
 }
 
 func (b *Backend) stubExpiration() int32 {

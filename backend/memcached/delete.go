@@ -2,6 +2,9 @@ package memcached
 
 import (
 	"context"
+	"errors"
+
+	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/memcachedio"
@@ -39,26 +42,36 @@ func (b *Backend) Delete(ctx context.Context, keys []backend.Key) error {
 
 // delete removes a value. The lock is taken from whoever has it first, for the reason
 // that the package's comment gives, and it is free again only when the value is gone, so
-// that the next creator does not find it.
+// that the next creator does not find it. If the lock is lost meanwhile, somebody may have
+// found it, and may store it again: then all is done once more.
 func (b *Backend) delete(ctx context.Context, text string, lock, value memcachedio.Name) error {
-	held, err := b.seize(ctx, text, lock, nil)
-	if err != nil {
-		// A server without memory can still delete.
-		if err := lock.Server.Delete(ctx, lock.Text); err != nil {
+	for range mostTries {
+		held, err := b.seize(ctx, text, lock, nil)
+		if err != nil {
+			// A server without memory can still delete.
+			return errors.Join(lock.Server.Delete(ctx, lock.Text), value.Server.Delete(ctx, value.Text))
+		}
+		var item *memcache.Item
+		err = memcachedio.Each(ctx, 2, func(i int) (err error) {
+			if i == 0 {
+				return value.Server.Delete(ctx, value.Text)
+			}
+			item, err = lock.Server.GetOne(ctx, lock.Text)
+			return err
+		})
+		if err == nil {
+			err = memcachedio.Free(ctx, lock, held.Token(), item)
+		}
+		switch {
+		case err == nil:
+			b.leases.Forget(held)
+			return nil
+		case errors.Is(err, memcachedio.ErrGone):
+			b.leases.Forget(held)
+		default:
+			b.leases.GiveBack([]*memcachedio.Held{held})
 			return err
 		}
 	}
-	if err := value.Server.Delete(ctx, value.Text); err != nil {
-		if held != nil {
-			b.leases.GiveBack([]*memcachedio.Held{held})
-		}
-		return err
-	}
-	if held == nil {
-		return nil
-	}
-	defer b.leases.Forget(held)
-	// Nobody but another writer can have taken it away meanwhile, whose value is then
-	// not stored.
-	return lock.Server.Delete(ctx, lock.Text)
+	return errRestless
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,12 +74,16 @@ func TestFaultVoidRefusesWhatIsLate(t *testing.T) {
 	b := open(t, memcached.Config{Servers: []string{server.Addr}, Prefix: prefix})
 	key := backend.Key{Region: "users", Name: "k"}
 	lease := leaseOf(t, a, key).Lease
-	caught, deliver := proxy.StrayRequest(func(request []byte) bool { return bytes.HasPrefix(request, []byte("cas ")) })
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	var gone atomic.Bool
+	caught, deliver := proxy.StrayRequest(func(request []byte) bool {
+		return bytes.HasPrefix(request, []byte("cas ")) && gone.CompareAndSwap(false, true)
+	})
+	for range 8 { // and so does what would find out what has become of it
+		proxy.StrayRequest(func([]byte) bool { return gone.Load() })
+	}
 	var given sync.WaitGroup
 	given.Go(func() {
-		_, _ = a.Set(ctx, []backend.Item{{Key: key, Entry: &backend.Entry{Data: []byte("late")}, Lease: lease}}, nil)
+		_, _ = a.Set(t.Context(), []backend.Item{{Key: key, Entry: &backend.Entry{Data: []byte("late")}, Lease: lease}}, nil)
 	})
 	<-caught
 	void := []backend.Item{{Key: key}}

@@ -28,8 +28,8 @@
 // takes a second one. memcached runs no scripts, so what changes several items takes a
 // few: Acquire three, and one more where it creates stamps, Set of a value under its lease
 // three, one without four, Delete three. Renew takes one if it is hard, and four if it is
-// soft, for any number of tags. The keys of a batch are worked on side by side, each with
-// requests of its own, because the library has no batches.
+// soft, for any number of tags. The keys of a batch are worked on side by side, most of
+// them with requests of their own, because the library has no batches.
 //
 // Nobody tells when a lease ends. Those who wait in a process ask, all together, at
 // intervals that grow from 5 to 50 ms; what the process itself does they learn at once.
@@ -46,9 +46,13 @@
 // and is refused, as the item that was read is gone. Where there is no V, a stub is
 // stored first; it reads like a miss.
 //
+// Who is granted a lease changes the CAS id of V, or stores a stub, before it reads V. So
+// what it reads is not replaced by the cas of a holder from before, and it may store it
+// again: its own lease is lost if somebody else writes.
+//
 // A Set without a lease takes L over with a token of its own and does the same. If it
 // loses L meanwhile, to a Delete or another Set, it is over: its value counts as stored
-// and replaced. To be sure of that it removes V if it cannot know who was first, so of
+// and replaced. To be sure of that it deletes V, as it cannot know who was first, so of
 // two Sets at one moment it may be that neither value stays.
 //
 // CAS ids begin anew when a server is restarted; tokens tell, since they are gone then.

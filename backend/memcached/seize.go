@@ -32,10 +32,11 @@ func (b *Backend) store(ctx context.Context, w *writing) error {
 	lock, err := b.swap(ctx, w, f, held.Token(), true)
 	switch {
 	case errors.Is(err, errTokenGone):
-		// A Delete or another Set came after this one, or the server has lost the lock.
-		// What is there may be older than this value, and must not stay.
+		// A Delete or another Set came after this one, somebody has ended all leases, or
+		// the server has lost the lock. What is there may be older than this value, and
+		// must not stay, nor be stored again by whoever has read it under a lease.
 		b.leases.GiveBack([]*memcachedio.Held{held})
-		if err := w.value.Server.Delete(ctx, w.value.Text); err != nil {
+		if err := b.delete(ctx, w.item.Key.String(), w.lock, w.value); err != nil {
 			return err
 		}
 	case err != nil:

@@ -192,8 +192,6 @@ func (b *Backend) swap(ctx context.Context, w *writing, f form, token string, on
 			sent = true
 		case outcome == memcachedio.Done:
 			return lock, nil
-		case outcome == memcachedio.Absent && once:
-			return lock, nil
 		}
 	}
 	return nil, errRestless
@@ -213,15 +211,22 @@ func (b *Backend) giveUp(ctx context.Context, w *writing) error {
 }
 
 // void ends the lease of a key, whoever has it, and leaves what is stored. Whatever its
-// holder has sent by then is refused.
+// holder has sent by then is refused. The lock of a writer stays: nobody has the lease
+// meanwhile, and who took it then would read what is about to be replaced or deleted.
 func (b *Backend) void(ctx context.Context, w *writing) error {
 	mine := b.leases.Of([]memcachedio.Name{w.lock})
-	err := w.lock.Server.Delete(ctx, w.lock.Text)
-	if err == nil {
-		_, err = w.value.Server.Bump(ctx, w.value.Text)
+	lock, err := w.lock.Server.GetOne(ctx, w.lock.Text)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		b.leases.Voided(mine, []memcachedio.Name{w.lock})
+	if token := memcachedio.TokenOf(lock); lock != nil && (token == "" || token[0] != memcachedio.Writer) {
+		if err := memcachedio.Free(ctx, w.lock, token, lock); err != nil && !errors.Is(err, memcachedio.ErrGone) {
+			return err
+		}
 	}
-	return err
+	if _, err := w.value.Server.Bump(ctx, w.value.Text); err != nil {
+		return err
+	}
+	b.leases.Voided(mine, []memcachedio.Name{w.lock})
+	return nil
 }

@@ -17,16 +17,19 @@ const (
 	Add Verb = "add"
 	// CAS replaces the item that has CasID. It is Done, Changed or Absent.
 	CAS Verb = "cas"
+	// Append makes an item longer and leaves its flags and its Expiration; by nothing, it
+	// gives it another CAS id all the same. It is Done, or Changed if there is none.
+	Append Verb = "append"
 )
 
-// Write is one of several requests that change items, which stay until the server needs
-// their room.
+// Write is one of several requests that change items.
 type Write struct {
-	Verb  Verb
-	Name  Name
-	Flags uint32
-	Value []byte
-	CasID uint64 // for CAS
+	Verb       Verb
+	Name       Name
+	Flags      uint32
+	Expiration int32 // as memcached counts; zero: until the server needs the room
+	Value      []byte
+	CasID      uint64 // for CAS
 }
 
 // WriteAll sends writes, without waiting for the answer to one before it sends the next:
@@ -166,8 +169,8 @@ func (w *Write) append(b []byte) []byte {
 	b = append(b, w.Verb...)
 	b = append(append(b, ' '), w.Name.Text...)
 	b = strconv.AppendUint(append(b, ' '), uint64(w.Flags), 10)
-	b = append(b, " 0 "...)
-	b = strconv.AppendInt(b, int64(len(w.Value)), 10)
+	b = strconv.AppendInt(append(b, ' '), int64(w.Expiration), 10)
+	b = strconv.AppendInt(append(b, ' '), int64(len(w.Value)), 10)
 	if w.Verb == CAS {
 		b = strconv.AppendUint(append(b, ' '), w.CasID, 10)
 	}
