@@ -99,6 +99,14 @@ type Config struct {
 	// seconds.
 	CloseTimeout time.Duration
 
+	// Disabled takes the cache away, to find out whether it is to blame for something:
+	// nothing is found and nothing is stored, so every call runs its creator. Calls
+	// for one key at the same time in one process still share one run. Set, Delete and
+	// the invalidations make invalid what other processes have stored; of theirs a
+	// disabled region learns nothing, as it reads nothing. The environment variable
+	// [EnvDisable] does the same for all regions. Defaults to false.
+	Disabled bool
+
 	// Observer is told of events; see [Observer]. Defaults to nil: nobody is
 	// told.
 	Observer Observer
@@ -181,6 +189,12 @@ func (c Config) settled() (Config, error) {
 	span("CloseTimeout", c.CloseTimeout)
 	if c.Refresh != Foreground && c.Refresh != Background {
 		bad("Refresh is %d; it is region.Foreground or region.Background", c.Refresh)
+	}
+	switch here, err := disabledHere(); {
+	case err != nil:
+		bad("%w", err)
+	case here:
+		c.Disabled = true
 	}
 	if err := checkObserver(c.Observer); err != nil {
 		bad("Observer: %w", err)

@@ -60,6 +60,9 @@ func newState(r *Region, cfg Config) (*state, error) {
 		fresh:   ageLimit(cfg.Expiration),
 		stale:   ageLimit(cfg.StaleFor),
 	}
+	if cfg.Disabled {
+		st.backend = newDisabled(cfg.Backend)
+	}
 	for i := len(cfg.Wrap) - 1; i >= 0; i-- {
 		wrapped, err := wrap(cfg.Wrap[i], st.backend)
 		if err != nil {
@@ -72,7 +75,7 @@ func newState(r *Region, cfg Config) (*state, error) {
 	}
 	// A proxy that embeds the backend's own type has its short cuts too, but does
 	// not want them taken.
-	if local, ok := st.backend.(backend.Local); ok && !st.bytes && len(cfg.Wrap) == 0 {
+	if local, ok := st.backend.(backend.Local); ok && !st.bytes && len(cfg.Wrap) == 0 && !cfg.Disabled {
 		st.local = local.In(r.name)
 		st.live = st.local.Live()
 		st.any = st.local.LiveTag(anyTag)
