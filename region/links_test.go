@@ -19,7 +19,7 @@ func TestAMemoryOnlyProgramIsLight(t *testing.T) {
 		t.Fatalf("go list printed %q", packages)
 	}
 	for _, path := range packages {
-		for _, heavy := range []string{"redis", "memcache", "flock", "database/sql", "net/http", "testing", "prometheus", "opentelemetry", "klauspost", "codec/compress", "codec/encrypt"} {
+		for _, heavy := range []string{"redis", "memcache", "flock", "database/sql", "net/http", "testing", "prometheus", "opentelemetry", "klauspost", "yaml", "codec/compress", "codec/encrypt"} {
 			if strings.Contains(path, heavy) {
 				t.Errorf("it links %s", path)
 			}

@@ -51,6 +51,14 @@ func Declare(name string) *Region {
 	return r
 }
 
+// Named returns the region that was declared under name, or nil if there is none. Other
+// than [Declare] it declares nothing, so a name that was mistyped is found out.
+func Named(name string) *Region {
+	declared.Lock()
+	defer declared.Unlock()
+	return declared.byName[name]
+}
+
 // Declared returns the names of all declared regions in alphabetical order.
 func Declared() []string {
 	declared.Lock()

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/dogpile-go/dogpile/internal/spelling"
 )
 
 // Options returns the options in the query of u, the URL of a backend that has no
@@ -24,7 +26,7 @@ func Options(u *url.URL, known ...string) (map[string]string, error) {
 		case !slices.Contains(known, name) && len(known) == 0:
 			return nil, fmt.Errorf("unknown option %q: there are none", name)
 		case !slices.Contains(known, name):
-			return nil, fmt.Errorf("unknown option %q: there are %s", name, strings.Join(known, ", "))
+			return nil, spelling.UnknownOption(name, known)
 		case len(values) > 1:
 			return nil, fmt.Errorf("option %q is given %d times", name, len(values))
 		}

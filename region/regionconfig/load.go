@@ -1,0 +1,87 @@
+package regionconfig
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dogpile-go/dogpile/region"
+)
+
+// Load reads a setup from a file, whose name ends with .yaml, .yml or .json, and from the
+// environment, which has the last word; see the package's documentation. It also looks
+// for what [region.ConfigureAll] would find wrong before it opens anything, and so tells of
+// everything at once: regions have to be declared before.
+//
+// The error is a [*region.SetupError], which wraps that of the system if the file cannot
+// be read.
+func Load(path string) (region.Setup, error) {
+	parse := parseYAML
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".yaml", ".yml":
+	case ".json":
+		parse = parseJSON
+	default:
+		return region.Setup{}, unreadable(path, faultf(1, "the name of the file has to end with .yaml, .yml or .json, to say what it is"))
+	}
+	data, err := contents(path)
+	if err != nil {
+		return region.Setup{}, unreadable(path, &fault{1, err})
+	}
+	r, err := readTree(path, data, parse)
+	if err != nil {
+		return region.Setup{}, err
+	}
+	r.environment(os.Environ())
+	r.check()
+	if err := r.err(); err != nil {
+		return region.Setup{}, err
+	}
+	return r.setup, nil
+}
+
+// contents reads a file, up to what is too much.
+func contents(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("the file cannot be read: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, largest+1))
+	if err != nil {
+		return nil, fmt.Errorf("the file cannot be read: %w", err)
+	}
+	return data, nil
+}
+
+// check adds what is wrong with the setup as a whole, but for what only follows from what
+// could not be read.
+func (r *reader) check() {
+	var wrong *region.SetupError
+	if !errors.As(r.setup.Check(), &wrong) {
+		return
+	}
+	before := slices.Clone(r.problems)
+	if slices.ContainsFunc(before, func(p region.Problem) bool { return !strings.Contains(p.Setting, ".") }) {
+		return // a whole section is missing, or has another name
+	}
+	for _, p := range wrong.Problems {
+		if !slices.ContainsFunc(before, func(b region.Problem) bool { return follows(p.Setting, b.Setting) }) {
+			r.problems = append(r.problems, p)
+		}
+	}
+}
+
+// follows reports whether what is wrong with a setting may come of a part of it, or of
+// what it takes its values from, not having been read.
+func follows(setting, unread string) bool {
+	if setting == unread || strings.HasPrefix(unread, setting+".") {
+		return true
+	}
+	isRegion := strings.HasPrefix(setting, "regions.")
+	return isRegion && (strings.HasPrefix(unread, "defaults.") || strings.HasPrefix(unread, "backends."))
+}
