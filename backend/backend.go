@@ -245,6 +245,19 @@ type LocalRegion interface {
 	LiveTag(tag string) *LiveStamps
 }
 
+// KeyMangler is an optional capability of backends that cannot keep every key, though
+// the contract above knows no other. A region looks for it once, when it is configured,
+// and lets all keys go through it, after its own Config.KeyMangler; the conformance suite
+// does the same. Package mangle has functions for it. Backends of this module need none:
+// they take any key.
+type KeyMangler interface {
+	// KeyMangler returns what makes of each Key.Name one that the backend can keep; nil
+	// if it can keep all. It always returns the same for the same name, two names should
+	// never become one, and it is safe for concurrent use. The name of the region, of up
+	// to 128 bytes and the prefixes of proxies, is not changed: leave room for it.
+	KeyMangler() func(name string) string
+}
+
 // Clock is an optional capability of backends whose server has a clock of its
 // own: created-times are then in the server's time, so that processes whose
 // clocks differ agree on the age of a value. Without it time.Now is used.

@@ -55,6 +55,21 @@ type Config struct {
 	// answers its callers. Defaults to the backend's own leases.
 	Mutex lock.Locker
 
+	// KeyMangler makes of each key the one under which the backend stores its value;
+	// package backend/mangle has ready ones. What a backend itself does with keys it
+	// cannot keep (see [backend.KeyMangler]) comes after it. It sees nothing else:
+	// callers, creators, observers, Wrap and Mutex have the keys as they were given, and
+	// stamps have none.
+	//
+	// It has to be safe for concurrent use and to return the same for the same key, in
+	// every process. Keys of which it makes one take each other's place, and may wait for
+	// each other's creators; none ever gets the value of another. If it panics, or
+	// returns "" for another key, the operation fails with [ErrKeyMangler].
+	//
+	// With a mangler, hits of a backend in this process are not read without asking it,
+	// as with a proxy. Defaults to nil: keys as they are.
+	KeyMangler func(key string) string
+
 	// Codec encodes values for backends that store bytes; others do not use it.
 	// Defaults to cbor.New().
 	Codec codec.Codec

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/dogpile-go/dogpile/internal/mangled"
 	"github.com/dogpile-go/dogpile/lock"
 )
 
@@ -29,6 +30,11 @@ var (
 	// ErrConfig is wrapped by every error that a Config or an option is to
 	// blame for.
 	ErrConfig = errors.New("bad configuration")
+
+	// ErrKeyMangler is wrapped by the error of an operation whose key Config.KeyMangler,
+	// or that of the backend, has not mangled: it panicked, or returned "". GetOrCreate
+	// takes it as it takes every failure of the backend.
+	ErrKeyMangler = mangled.ErrMangler
 
 	// ErrNilCreator is returned when the function that should create a value is
 	// nil.

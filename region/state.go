@@ -11,6 +11,7 @@ import (
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/envelope"
 	"github.com/dogpile-go/dogpile/internal/flight"
+	"github.com/dogpile-go/dogpile/internal/mangled"
 )
 
 // state is one configuration of a region in use. What stands here is decided once,
@@ -63,6 +64,11 @@ func newState(r *Region, cfg Config) (*state, error) {
 	if cfg.Disabled {
 		st.backend = newDisabled(cfg.Backend)
 	}
+	if manglers := cfg.manglers(); len(manglers) > 0 {
+		// Innermost, so that proxies see the keys that people know.
+		other := func(key string) { st.badEntry(key, errOtherKey) }
+		st.backend = mangled.New(st.backend, other, manglers...)
+	}
 	for i := len(cfg.Wrap) - 1; i >= 0; i-- {
 		wrapped, err := wrap(cfg.Wrap[i], st.backend)
 		if err != nil {
@@ -88,6 +94,22 @@ func newState(r *Region, cfg Config) (*state, error) {
 	}
 	shares.take(cfg.Backend)
 	return st, nil
+}
+
+// errOtherKey says that a value was not stored for the key under which it was found.
+var errOtherKey = errors.New("the stored value is that of another key, of which the key mangler makes the same, or was stored without the mangler")
+
+// manglers returns what keys go through on their way to the backend, in this order.
+func (c *Config) manglers() (all []func(string) string) {
+	if c.KeyMangler != nil {
+		all = append(all, c.KeyMangler)
+	}
+	if limited, ok := c.Backend.(backend.KeyMangler); ok {
+		if own := limited.KeyMangler(); own != nil {
+			all = append(all, own)
+		}
+	}
+	return all
 }
 
 // wrap puts one proxy around a backend.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/mangled"
 	"github.com/dogpile-go/dogpile/lock"
 )
 
@@ -36,6 +37,11 @@ func (s *suite) begin(t *testing.T) *trial {
 	if a == nil || b == nil {
 		t.Fatal("open returned no Backend")
 	}
+	one := a == b
+	a = mangling(t, a)
+	if b = mangling(t, b); one {
+		b = a
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(func() {
 		cancel()
@@ -46,6 +52,16 @@ func (s *suite) begin(t *testing.T) *trial {
 		}
 	})
 	return &trial{T: t, suite: s, a: a, b: b, ctx: ctx}
+}
+
+// mangling returns b as a region uses it: with other keys if it cannot keep all.
+func mangling(t *testing.T, b backend.Backend) backend.Backend {
+	limited, ok := b.(backend.KeyMangler)
+	if !ok || limited.KeyMangler() == nil {
+		return b
+	}
+	other := func(key string) { t.Errorf("KeyMangler makes one key of %.60q and another key", key) }
+	return mangled.New(b, other, limited.KeyMangler())
 }
 
 // settle lets every other goroutine of the bubble run until it sleeps. Outside a

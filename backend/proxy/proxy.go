@@ -54,6 +54,14 @@ func (in inner) Now() time.Time {
 	return time.Now()
 }
 
+// KeyMangler returns that of the backend, or nil.
+func (in inner) KeyMangler() func(string) string {
+	if limited, ok := in.Backend.(backend.KeyMangler); ok {
+		return limited.KeyMangler()
+	}
+	return nil
+}
+
 var errNoBackend = errors.New("proxy: there is no backend to wrap; pass one")
 
 // around makes a wrapper of what makes a proxy. If there is a mistake, the proxy only
