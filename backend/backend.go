@@ -29,6 +29,24 @@
 // Set without one, void the lease. So a creation that read the old row cannot
 // publish over a newer write or after a delete.
 //
+// # Writing a backend
+//
+// A backend of another kind implements [Backend], is registered with [Register] so that
+// [Open] finds it by URL, and calls backendtest.Run in a test. If it cannot keep every key
+// it has a [KeyMangler].
+//
+// One that a single process uses need not care for leases and stamps itself. It may embed
+// a backend of package null, which has them and keeps no entries, as a Backend, which hides
+// what else that one can do. It then adds the place for entries, with a mutex that makes
+// one step of what happens to an entry and to the lease of its key: examples/thirdparty
+// does so in less than 100 lines. Or it keeps leases in a lock/local.Locker, whose Finish
+// and Supersede are such a step for each key, and stamps where it keeps the entries. A
+// lease given to Set has to be of the item's key; Finish does not look at that.
+//
+// One that several processes share has to have a place where all of this is decided in one
+// step on the other side, such as a script, a transaction or a compare-and-swap; see the
+// packages redis and memcached.
+//
 // The folders below hold the implementations; backendtest is the conformance
 // suite that each of them passes. Backends are opened by their constructors or,
 // by URL, with [Open].

@@ -49,6 +49,13 @@ func TestSHA256Over(t *testing.T) {
 			t.Errorf("SHA256Over(3)(%q) = %q, want %q", key, got, want)
 		}
 	}
+	f = mangle.SHA256Over(80)
+	digest := f(strings.Repeat("k", 81))
+	for key, same := range map[string]bool{digest: false, digest[:70]: true, digest + "0": true, strings.ToUpper(digest): true, "sha256-" + strings.Repeat("x", 64): true} {
+		if got := f(key); (got == key) != same {
+			t.Errorf("SHA256Over(80)(%q) = %q; want another key only for what looks like a digest", key, got)
+		}
+	}
 	if got := mangle.SHA256Over(-1)(""); len(got) != 71 {
 		t.Errorf(`with a negative length "" becomes %q, want a digest of 71 bytes`, got)
 	}

@@ -3,6 +3,9 @@
 // stamps and the rules of publishing hold as everywhere, so that a region over it
 // still creates one value for all who ask for it at the same time.
 //
+// Whoever writes a backend for one process may embed this one for all that is not the
+// keeping of entries; see package backend.
+//
 // Importing the package registers the URL "null:", which has no options.
 package null
 

@@ -256,6 +256,30 @@ func TestAnEntryWithoutASeal(t *testing.T) {
 	}
 }
 
+// What is done for one key touches nothing that others may have of the same entry.
+func TestEntriesAreLeftAsTheyAre(t *testing.T) {
+	store := memory.New(memory.Config{})
+	defer store.Close()
+	b := mangled.New(store, func(string) {}, mangle.SHA1)
+	e := entry(b, "x")
+	tags := []backend.Tagged{{Tag: "#t"}, {Tag: "#another value's"}}
+	e.Tags = tags[:1]
+	if _, err := b.Set(t.Context(), []backend.Item{{Key: user("k"), Entry: e}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Tags) != 1 || tags[1].Tag != "#another value's" {
+		t.Errorf("Set has changed the tags that it was given, to %v", tags)
+	}
+	found, err := b.Get(t.Context(), user("k"), nil)
+	if err != nil || found.Entry == nil {
+		t.Fatal(found, err)
+	}
+	_ = append(found.Entry.Tags, backend.Tagged{Tag: "#more"})
+	if again, err := b.Get(t.Context(), user("k"), nil); err != nil || again.Entry == nil {
+		t.Errorf("what a reader has appended to the tags is in what is stored: %v, %v", again, err)
+	}
+}
+
 func TestABackendThatGrantsTooMuch(t *testing.T) {
 	store := memory.New(memory.Config{})
 	defer store.Close()
