@@ -20,6 +20,7 @@ type Region struct {
 	state  atomic.Pointer[state] // nil until configured, and after Close
 	closed atomic.Bool           // nil state means closed rather than never configured
 	change sync.Mutex            // held while the state is being replaced
+	former []*formerly           // what substitutions will restore; change guards it
 
 	creators atomic.Int64 // creators at work
 	counters counters
@@ -51,8 +52,9 @@ func Declare(name string) *Region {
 	return r
 }
 
-// Named returns the region that was declared under name, or nil if there is none. Other
-// than [Declare] it declares nothing, so a name that was mistyped is found out.
+// Named returns the declared region called name, or nil if nobody has declared it. Unlike
+// [Declare] it never makes one, so a name that is misspelt is found out: a nil region
+// answers every call with [ErrNotConfigured]. Regions made by [New] are not found.
 func Named(name string) *Region {
 	declared.Lock()
 	defer declared.Unlock()

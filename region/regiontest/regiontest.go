@@ -1,6 +1,6 @@
 // Package regiontest is for tests of programs that use regions: regions of a test's own,
-// a fresh start for regions that are there already, and counts of what a test has made
-// them do.
+// other backends and a fresh start for regions that are there already, counts of what a
+// test has made them do, and creators that wait until a test tells them what to return.
 //
 //	func TestUserIsLoadedOnce(t *testing.T) {
 //		users := regiontest.New(t)
@@ -55,6 +55,7 @@ func New(t testing.TB, configure ...func(*region.Config)) *region.Region {
 // region to themselves.
 func Configure(t testing.TB, r *region.Region, configure ...func(*region.Config)) {
 	t.Helper()
+	taken.take(t, "Configure", r)
 	cfg, drop := config(configure)
 	if err := r.Configure(cfg); err != nil {
 		drop()

@@ -1,9 +1,11 @@
 package regiontest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,14 +130,15 @@ func TestWatch(t *testing.T) {
 type fake struct {
 	testing.TB
 	failed, ended bool
-	said          string
+	said, name    string
+	ctx           context.Context
 	cleanups      []func()
 }
 
 func (f *fake) Helper()                  {}
-func (f *fake) Name() string             { return "fake" }
+func (f *fake) Name() string             { return cmp.Or(f.name, "fake") }
 func (f *fake) Cleanup(c func())         { f.cleanups = append(f.cleanups, c) }
-func (f *fake) Context() context.Context { return context.Background() }
+func (f *fake) Context() context.Context { return cmp.Or(f.ctx, context.Background()) }
 func (f *fake) Errorf(format string, args ...any) {
 	f.failed, f.said = true, fmt.Sprintf(format, args...)
 }
@@ -143,6 +146,13 @@ func (f *fake) Fatalf(format string, args ...any) {
 	f.Errorf(format, args...)
 	f.ended = true
 	panic(f)
+}
+
+// end is what happens when a test has ended.
+func (f *fake) end() {
+	for _, c := range slices.Backward(f.cleanups) {
+		c()
+	}
 }
 
 // told runs part of a test that is expected to fail.
@@ -157,9 +167,7 @@ func told(t *testing.T, part func(f *fake), words ...string) {
 		}()
 		part(f)
 	}()
-	for i := range f.cleanups {
-		f.cleanups[len(f.cleanups)-1-i]()
-	}
+	f.end()
 	if !f.failed {
 		t.Errorf("it did not fail; want words such as %q", words)
 	}
