@@ -1,6 +1,7 @@
 package region
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/backend/mangle"
 	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/spelling"
 )
@@ -159,6 +161,13 @@ func (s *Setup) plan(p *problems, name string) *plan {
 		if c.Codec, err = codec.Open(name); err != nil {
 			p.add(chosen("codec", own.Codec != ""), err)
 		}
+	}
+	if spec := cmp.Or(own.KeyMangler, all.KeyMangler); spec != "" {
+		mangler, err := mangle.Parse(spec)
+		if err != nil {
+			p.add(chosen("key_mangler", own.KeyMangler != ""), err)
+		}
+		c.KeyMangler = mangler
 	}
 	span := func(setting string, own, all *Duration, into *time.Duration, special ...time.Duration) {
 		d := own

@@ -342,6 +342,23 @@ func TestAManglerThatFails(t *testing.T) {
 	})
 }
 
+// A region that is disabled deletes what others have stored, where they have stored it.
+func TestADisabledRegionWithAMangler(t *testing.T) {
+	eachKind(t, func(t *testing.T, cfg region.Config) {
+		cfg = mangling(cfg, mangle.SHA1)
+		others := open(t, cfg)
+		cfg.Disabled = true
+		r := open(t, cfg)
+		must(t, others, "k", counting(), "v1")
+		must(t, r, "k", counting(), "v1")
+		holds(t, others, "k", "v1")
+		if err := r.Delete(t.Context(), "k"); err != nil {
+			t.Error(err)
+		}
+		holds(t, others, "k", "")
+	})
+}
+
 // A herd on one key is a herd still.
 func TestAMangledHerd(t *testing.T) {
 	eachKind(t, func(t *testing.T, cfg region.Config) {

@@ -40,6 +40,9 @@ type RegionSetup struct {
 	// [codec.Open].
 	Codec string `yaml:"codec,omitempty" json:"codec,omitempty"`
 
+	// KeyMangler is the Config.KeyMangler, such as "sha256:200"; see [mangle.Parse].
+	KeyMangler string `yaml:"key_mangler,omitempty" json:"key_mangler,omitempty"`
+
 	// The fields that follow are those of [Config]. Expiration must be set here or in
 	// Defaults.
 	Expiration        *Duration `yaml:"expiration,omitempty" json:"expiration,omitempty"`

@@ -43,7 +43,6 @@ func (r *Region) Substitute(change func(cfg *Config)) (restore func() error, err
 	}
 	r.former = append(r.former, former)
 	r.state.Store(next)
-	r.closed.Store(false)
 	return func() error { return r.restore(former) }, nil
 }
 

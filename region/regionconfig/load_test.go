@@ -3,6 +3,7 @@ package regionconfig_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/backend/mangle"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 	"github.com/dogpile-go/dogpile/region"
 	"github.com/dogpile-go/dogpile/region/regionconfig"
@@ -75,6 +77,30 @@ regions:
 	}
 	if v, ok, err := region.Get[string](ctx, users, "k"); v != "v" || !ok || err != nil {
 		t.Errorf("Get = %q, %v, %v", v, ok, err)
+	}
+}
+
+func TestKeyManglers(t *testing.T) {
+	const yaml = "defaults: {backend: 'memory:', expiration: 5m, key_mangler: sha1}\nregions: {users: {key_mangler: 'prefix:V2-'}, reports: {}}"
+	setup, err := regionconfig.YAML("y", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := configs(t, setup)
+	if u, r := got["users"].KeyMangler("k"), got["reports"].KeyMangler("k"); u != "V2-k" || r != mangle.SHA1("k") {
+		t.Errorf("the keys are %q and %q, want those of prefix:V2- and of sha1", u, r)
+	}
+	for where, yaml := range map[string]string{
+		"regions.users.key_mangler": "defaults: {backend: 'memory:', expiration: 5m}\nregions: {users: {key_mangler: sha265:200}, reports: {}}",
+		"defaults.key_mangler":      "defaults: {backend: 'memory:', expiration: 5m, key_mangler: sha265:200}\nregions: {users: {}, reports: {key_mangler: sha1}}",
+	} {
+		setup, err := regionconfig.YAML("y", []byte(yaml))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := setup.Check(); !errors.Is(err, mangle.ErrSpec) || !strings.Contains(err.Error(), where) || !strings.Contains(err.Error(), `did you mean "sha256:200"`) {
+			t.Errorf("Check = %v, want mangle.ErrSpec at %s", err, where)
+		}
 	}
 }
 
