@@ -350,7 +350,9 @@ func TestADisabledRegionWithAMangler(t *testing.T) {
 		cfg.Disabled = true
 		r := open(t, cfg)
 		must(t, others, "k", counting(), "v1")
-		must(t, r, "k", counting(), "v1")
+		c := counting()
+		must(t, r, "k", c, "v1")
+		must(t, r, "k", c, "v2")
 		holds(t, others, "k", "v1")
 		if err := r.Delete(t.Context(), "k"); err != nil {
 			t.Error(err)

@@ -3,6 +3,8 @@ package region_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,9 +127,11 @@ func TestRestoreEndsWhatHangs(t *testing.T) {
 	})
 }
 
+var unconfigured atomic.Int64 // regions that were declared by the test below
+
 func TestSubstituteOfARegionThatIsNotConfigured(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := region.Declare("substituted-unconfigured")
+		r := region.Declare(fmt.Sprint("substituted-unconfigured-", unconfigured.Add(1)))
 		for _, want := range []error{region.ErrNotConfigured, region.ErrClosed} {
 			b, restore := substitute(t, r)
 			must(t, r, "k", counting(), "v1")
