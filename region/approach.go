@@ -109,4 +109,4 @@ func (st *state) follow(a *asks, at *approach) (follows bool) {
 }
 
 // ordinary reports whether the region's own rules say what the call can use.
-func (a *asks) ordinary() bool { return !a.hasOwn && !a.refresh }
+func (a *asks) ordinary() bool { return !a.hasOwn && !a.refresh && !a.freshOnly }

@@ -162,7 +162,12 @@ func (b *Bound[P, V]) granted() *state {
 }
 
 // call is Call for what is not found in passing.
-func (b *Bound[P, V]) call(ctx context.Context, p P, opts []CallOption) (value V, err error) {
+func (b *Bound[P, V]) call(ctx context.Context, p P, opts []CallOption) (V, error) {
+	return b.callAs(ctx, p, b.fn, opts)
+}
+
+// callAs is call with something in the function's place.
+func (b *Bound[P, V]) callAs(ctx context.Context, p P, fn func(context.Context, P) (V, error), opts []CallOption) (value V, err error) {
 	key, err := b.Key(p)
 	if err != nil {
 		return value, err
@@ -171,7 +176,7 @@ func (b *Bound[P, V]) call(ctx context.Context, p P, opts []CallOption) (value V
 		opts = append(slices.Clip(opts), guardsOption(guardTags(b.tagsOf(p))))
 	}
 	return getOrCreate[V](ctx, b.region, key, func() maker {
-		return makerOf(func(ctx context.Context) (V, error) { return b.fn(ctx, p) })
+		return makerOf(func(ctx context.Context) (V, error) { return fn(ctx, p) })
 	}, opts)
 }
 
@@ -190,11 +195,8 @@ func (b *Bound[P, V]) Key(p P) (string, error) {
 	if b.key != nil {
 		return b.key(p), nil
 	}
-	if st := b.region.state.Load(); st != nil && st.claims != b.claimed.Load() {
-		if err := st.claims.take(b.claim); err != nil {
-			return "", b.region.fail(err)
-		}
-		b.claimed.Store(st.claims)
+	if err := b.claimSpace(); err != nil {
+		return "", err
 	}
 	buf := buffers.Get().(*[]byte)
 	text, err := b.appendKey((*buf)[:0], p)
@@ -204,6 +206,17 @@ func (b *Bound[P, V]) Key(p P) (string, error) {
 		return "", b.region.fail(fmt.Errorf("%w: %s…): %w", ErrConfig, b.open, err))
 	}
 	return key, nil
+}
+
+// claimSpace makes sure that the function has its key space to itself.
+func (b *Bound[P, V]) claimSpace() error {
+	if st := b.region.state.Load(); st != nil && b.claim != nil && st.claims != b.claimed.Load() {
+		if err := st.claims.take(b.claim); err != nil {
+			return b.region.fail(err)
+		}
+		b.claimed.Store(st.claims)
+	}
+	return nil
 }
 
 // Get returns the fresh value for p, as [Get] does, by the expiration that the

@@ -39,11 +39,21 @@ func (b *BoundMulti[K, V]) Refresh(ctx context.Context, ids []K) (map[K]V, error
 }
 
 func (b *BoundMulti[K, V]) load(ctx context.Context, ids []K, opts []CallOption) (map[K]V, error) {
+	found, byKey, err := b.loadKeyed(ctx, ids, nil, opts)
+	return byID(found, byKey), err
+}
+
+// loadKeyed is load by keys. It tells asked, unless that is nil, for which keys the
+// function is called.
+func (b *BoundMulti[K, V]) loadKeyed(ctx context.Context, ids []K, asked func(keys []string), opts []CallOption) (map[string]V, map[string]K, error) {
 	keys, byKey, err := b.keys(ids)
 	if err != nil {
-		return map[K]V{}, err
+		return nil, nil, err
 	}
 	found, err := GetOrCreateMulti(ctx, b.one.region, keys, func(ctx context.Context, missing []string) (map[string]V, error) {
+		if asked != nil {
+			asked(missing)
+		}
 		wanted := make([]K, len(missing))
 		for i, key := range missing {
 			wanted[i] = byKey[key]
@@ -54,7 +64,7 @@ func (b *BoundMulti[K, V]) load(ctx context.Context, ids []K, opts []CallOption)
 		}
 		return b.keyed(values)
 	}, b.tagged(opts, byKey)...)
-	return byID(found, byKey), err
+	return found, byKey, err
 }
 
 // tagged adds the option that gives every key the tags of its id, if there are any.

@@ -67,7 +67,7 @@ func (st *state) judge(a *asks, key string, g *glance) sight {
 	s := sight{notFound: g.NotFound, tags: g.Tags}
 	s.verdict = min(st.age(a, g), st.valid(a, key, g))
 	switch {
-	case s.verdict == stale && (s.notFound || st.stale == 0):
+	case s.verdict == stale && (s.notFound || st.stale == 0 || a.freshOnly):
 		s.verdict = dead // a "not found" is remembered for a short time and never served stale
 	case s.verdict < stale, s.notFound:
 	case st.bytes:

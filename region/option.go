@@ -37,6 +37,7 @@ type settings struct {
 	expiration   time.Duration        // what expires said for this call
 	hasOwn       bool                 // it has said something
 	refresh      bool                 // nothing found is good enough
+	freshOnly    bool                 // what is stale counts as dead
 	allowStale   bool
 	allowMissing bool
 	cacheIf      func(value any) bool  // nil: always; value is a *T
