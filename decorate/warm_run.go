@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/internal/warming"
+	"github.com/dogpile-go/dogpile/region"
 )
 
 // longestGather is how long the first argument of a batch waits for others.
@@ -38,7 +39,8 @@ type warmer[P any] struct {
 	mu       sync.Mutex // guards what follows
 	report   WarmReport
 	failures []WarmFailure
-	dropped  bool // a creation has come to nothing because the context had ended
+	dropped  bool  // a creation has come to nothing because the context had ended
+	closed   error // the region has been closed
 }
 
 func (w *warmer[P]) run(ctx context.Context, args iter.Seq[P]) (WarmReport, error) {
@@ -75,6 +77,8 @@ func (w *warmer[P]) run(ctx context.Context, args iter.Seq[P]) (WarmReport, erro
 		w.waiting, cause = true, nil
 	case cause == nil && w.dropped:
 		cause = ended(ctx)
+	case cause == nil && w.closed != nil:
+		cause = w.closed
 	case cause == nil:
 		finished = true
 	}
@@ -199,6 +203,8 @@ func (w *warmer[P]) create(ctx context.Context, items []warming.Item[P]) error {
 			switch {
 			case result.Err != nil && ctx.Err() != nil:
 				w.dropped = true
+			case errors.Is(result.Err, region.ErrClosed):
+				w.closed = result.Err
 			case result.Err != nil:
 				w.fail(WarmFailure{Arg: items[i].Arg, Key: items[i].Key, Err: result.Err})
 			case result.Outcome == warming.Created:
@@ -221,8 +227,8 @@ func (w *warmer[P]) fail(f WarmFailure) {
 	}
 }
 
-// check tells Progress if it is time, and makes sure that ctx has not ended and that it
-// is still this process's turn.
+// check tells Progress if it is time, and makes sure that neither ctx nor the region's use
+// has ended and that it is still this process's turn.
 func (w *warmer[P]) check(ctx context.Context) error {
 	select {
 	case <-w.ticks:
@@ -231,6 +237,12 @@ func (w *warmer[P]) check(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		return ended(ctx)
+	}
+	w.mu.Lock()
+	closed := w.closed
+	w.mu.Unlock()
+	if closed != nil {
+		return closed
 	}
 	select {
 	case <-w.lease.Lost():

@@ -14,8 +14,8 @@ import (
 )
 
 // turnMark stands behind a region's name in the keys of its turns. No region has a name
-// with it, so no user has such a key.
-const turnMark = "~warm"
+// with it, nor does one get such a name from proxy.Prefix, so no user has such a key.
+const turnMark = "!warm"
 
 // turnKept is how long it is known that a turn was finished: much longer than those
 // who wait for it need to look.
