@@ -12,14 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/dogpile-go/dogpile/backend/memory"
 	"github.com/dogpile-go/dogpile/decorate"
 	"github.com/dogpile-go/dogpile/region"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // each runs a test in a bubble for a backend of values and one of bytes.
 func each(t *testing.T, test func(t *testing.T, r *region.Region)) {
