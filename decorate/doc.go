@@ -14,6 +14,8 @@
 // together can be one struct. [CacheMultiOnArguments] wraps a function that loads
 // many values at once.
 //
+// [Warm] creates values ahead of time, when a service starts or in a cron job.
+//
 // A value's key is the name of the function and the text of its arguments, for
 // example
 //

@@ -3,6 +3,8 @@ package decorate_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,10 +21,19 @@ type process struct {
 	*decorate.Func[int64, int64]
 	running atomic.Int64
 	looked  atomic.Bool // its iterator was used
-	told    []decorate.WarmReport
 	ended   chan struct{}
 	report  decorate.WarmReport
 	err     error
+
+	mu   sync.Mutex
+	told []decorate.WarmReport
+}
+
+// heard is what Progress has been told so far.
+func (p *process) heard() []decorate.WarmReport {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.told)
 }
 
 func startProcess(t *testing.T, cfg region.Config) *process {
@@ -34,7 +45,11 @@ func startProcess(t *testing.T, cfg region.Config) *process {
 
 // warm begins to warm n values.
 func (p *process) warm(ctx context.Context, n int64, opts decorate.WarmOptions) *process {
-	opts.Progress = func(r decorate.WarmReport) { p.told = append(p.told, r) }
+	opts.Progress = func(r decorate.WarmReport) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.told = append(p.told, r)
+	}
 	opts.ProgressEvery = time.Hour
 	go func() {
 		defer close(p.ended)
@@ -59,11 +74,11 @@ func TestWarmOneProcessDoesIt(t *testing.T) {
 		default:
 			t.Fatal("the second one does not return at once")
 		}
-		if r := second.report; second.err != nil || !r.Elsewhere || !r.Done || r.Seen != 0 || second.looked.Load() || len(second.told) != 1 {
+		if r := second.report; second.err != nil || !r.Elsewhere || !r.Done || r.Seen != 0 || second.looked.Load() || len(second.heard()) != 1 {
 			t.Errorf("the second one: %v, %v; want Elsewhere, no error, and that it was told once", second.report, second.err)
 		}
-		if len(waiter.told) != 1 || !waiter.told[0].Elsewhere || waiter.told[0].Done {
-			t.Errorf("one that waits was told %v; want Elsewhere", waiter.told)
+		if told := waiter.heard(); len(told) != 1 || !told[0].Elsewhere || told[0].Done {
+			t.Errorf("one that waits was told %v; want Elsewhere", told)
 		}
 		<-first.ended
 		if r := first.report; first.err != nil || r.Elsewhere || r.Created+r.Present != 40 {
