@@ -160,6 +160,29 @@ func TestWarmPassesPanicsOn(t *testing.T) {
 	}
 }
 
+// When Warm panics nothing of it is left, however long that takes.
+func TestWarmLeavesNothingBehind(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, _ *tap) {
+		r := openRegion(t, "test", cfg)
+		var asked, busy atomic.Int64
+		f := decorate.CacheOnArguments(r, func(_ context.Context, id int64) (int64, error) { return id, nil },
+			region.Namespace("f"), region.WithTagsFunc(func(int64) []string {
+				if asked.Add(1) == 2 { // the first time it looks, the second time it creates
+					busy.Add(1)
+					defer busy.Add(-1)
+					time.Sleep(time.Minute)
+				}
+				return nil
+			}))
+		defer func() {
+			if v := recover(); v != "whoops" || asked.Load() != 2 || busy.Load() != 0 {
+				t.Errorf("recovered %v, asked %d times, %d goroutines still at it; want the panic and none", v, asked.Load(), busy.Load())
+			}
+		}()
+		_, _ = decorate.Warm(t.Context(), f, upTo(1), decorate.WarmOptions{Progress: func(decorate.WarmReport) { panic("whoops") }})
+	})
+}
+
 func TestWarmWithAnIteratorThatExits(t *testing.T) {
 	eachConfig(t, func(t *testing.T, cfg region.Config, _ *tap) {
 		r, running := openRegion(t, "test", cfg), atomic.Int64{}

@@ -68,9 +68,6 @@ func (w *warmer[P]) run(ctx context.Context, args iter.Seq[P]) (WarmReport, erro
 	if cause == nil {
 		cause = w.walk(ctx, args)
 	}
-	if cause != nil && !errors.Is(cause, errElsewhere) {
-		cancel() // there is nothing to wait for but the end
-	}
 	w.settle()
 	switch {
 	case errors.Is(cause, errElsewhere):

@@ -320,6 +320,33 @@ func TestWarmAtARate(t *testing.T) {
 	})
 }
 
+// A pause is not made up for by a burst.
+func TestWarmAtARateAfterAPause(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
+		r := openRegion(t, "test", cfg)
+		var at []time.Duration
+		began := time.Now()
+		f := decorate.CacheOnArguments(r, func(_ context.Context, id int64) (int64, error) {
+			at = append(at, time.Since(began))
+			return id, nil
+		}, region.Namespace("f"))
+		report, err := decorate.Warm(t.Context(), f, func(yield func(int64) bool) {
+			for i := range int64(4) {
+				if i == 1 {
+					time.Sleep(10 * time.Second)
+				}
+				if !yield(i) {
+					return
+				}
+			}
+		}, decorate.WarmOptions{Rate: 1, BatchSize: 1, Concurrency: 1})
+		reported(t, report, err, 4, 0, 4, 0, 0)
+		if want := "[0s 10s 11s 12s]"; fmt.Sprint(at) != want {
+			t.Errorf("created at %v, want %v", at, want)
+		}
+	})
+}
+
 func TestWarmTellsOfProgress(t *testing.T) {
 	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
 		ctx, r := t.Context(), openRegion(t, "test", cfg)
