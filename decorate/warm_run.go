@@ -164,9 +164,6 @@ func (w *warmer[P]) flush(ctx context.Context, all bool) error {
 		}
 		w.lacking = w.lacking[n:]
 	}
-	if len(w.lacking) == 0 {
-		w.lacking = nil // not to keep alive what has been created
-	}
 	return nil
 }
 
