@@ -136,6 +136,8 @@ func (r WarmReport) String() string {
 // for each BatchSize of them. A backend in memory is shared by nobody, so there every
 // process warms its own.
 //
+// For a region that is disabled Warm does nothing, because nothing would be kept.
+//
 // Warm goes through args once, on the goroutine that has called it, and keeps none of
 // them, so there may be any number. They are looked up while they come. An iterator
 // that may block should obey ctx itself: Warm cannot interrupt it. If it panics, or
@@ -169,6 +171,13 @@ func Warm[P any](ctx context.Context, f Warmable[P], args iter.Seq[P], opts Warm
 	turn, err := source.Turn(opts.Name)
 	if err != nil {
 		return WarmReport{Done: true}, err
+	}
+	if turn == nil {
+		report := WarmReport{Done: true}
+		if opts.Progress != nil {
+			opts.Progress(report)
+		}
+		return report, nil
 	}
 	w := &warmer[P]{opts: opts, source: source, turn: turn, began: time.Now()}
 	return w.run(ctx, args)

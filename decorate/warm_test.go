@@ -568,6 +568,22 @@ func TestWarmWithArgumentsThatCannotBeKeys(t *testing.T) {
 	})
 }
 
+func TestWarmOfADisabledRegion(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
+		cfg.Disabled = true
+		f := decorate.CacheOnArguments(openRegion(t, "test", cfg), func(context.Context, int64) (int, error) {
+			t.Error("the function is called")
+			return 1, nil
+		}, region.Namespace("f"))
+		told := 0
+		report, err := decorate.Warm(t.Context(), f, upTo(3), decorate.WarmOptions{Progress: func(decorate.WarmReport) { told++ }})
+		reported(t, report, err, 0, 0, 0, 0, 0)
+		if told != 1 {
+			t.Errorf("Progress was told %d times, want once", told)
+		}
+	})
+}
+
 func TestWarmWithBadInput(t *testing.T) {
 	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
 		ctx, r, db := t.Context(), openRegion(t, "test", cfg), &database{}

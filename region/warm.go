@@ -171,8 +171,11 @@ func (b *Bound[P, V]) turn(name string) (warming.Turn, error) {
 	if err := b.claimSpace(); err != nil {
 		return nil, err
 	}
-	if b.region.state.Load() == nil {
+	switch st := b.region.state.Load(); {
+	case st == nil:
 		return nil, b.region.notUsable()
+	case st.Disabled:
+		return nil, nil
 	}
 	return newTurn(b.region, namespace, name), nil
 }

@@ -23,7 +23,8 @@ type Source[P any] interface {
 	// order of items what came of it. It does not panic.
 	Create(ctx context.Context, items []Item[P]) []Result
 
-	// Turn returns the turn of those who warm the function under one name.
+	// Turn returns the turn of those who warm the function under one name. It is nil
+	// for a region that is disabled, of which nothing is kept.
 	Turn(name string) (Turn, error)
 }
 
