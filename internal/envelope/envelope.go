@@ -19,7 +19,8 @@
 //	12   4  CRC-32C of everything else: bytes 0-11 and 16 to the end
 //	16   8  schema: fingerprint of the value's Go type
 //	24   8  created, in Unix nanoseconds
-//	32   8  cost, in nanoseconds
+//	32   8  cost, in nanoseconds; or, with the highest bit set, 31 bits of nonce above
+//	        32 bits of cost, in microseconds
 //	40   8  expiration, in nanoseconds
 //	48  16  key: the start of a SHA-256 over region and name
 //	64  24  stamps of the region: hard, soft
@@ -76,8 +77,15 @@ type Header struct {
 	// and 2262, which int64 nanoseconds can tell, or is the zero Time.
 	Created time.Time
 
-	// Cost is how long the creator took.
+	// Cost is how long the creator took. Beside a Nonce it is stored in whole
+	// microseconds, and at most [MostCost].
 	Cost time.Duration
+
+	// Nonce is a random number from 1 to [MostNonce]: two values that are otherwise
+	// the same have different ones, and so different identities. Releases that do
+	// not know it, from which comes 0, take it for a part of Cost, which nothing
+	// depends on.
+	Nonce uint32
 
 	// Expiration is the value's own; zero means that the reader's applies.
 	Expiration time.Duration
@@ -94,6 +102,12 @@ type Header struct {
 }
 
 const (
+	// MostNonce is the greatest Nonce.
+	MostNonce = 1<<31 - 1
+
+	// MostCost is the greatest Cost beside a Nonce.
+	MostCost = (1<<32 - 1) * time.Microsecond
+
 	// MostTags is how many tags a value can have. It bounds what whoever writes into
 	// the backend can make a reader ask for.
 	MostTags = 1024

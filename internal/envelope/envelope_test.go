@@ -56,7 +56,8 @@ func TestRoundTrip(t *testing.T) {
 			Codec:      rapid.Uint32().Draw(t, "codec"),
 			Schema:     rapid.Uint64().Draw(t, "schema"),
 			Created:    created.Draw(t, "created"),
-			Cost:       time.Duration(rapid.Int64().Draw(t, "cost")),
+			Cost:       time.Duration(rapid.Int64Min(0).Draw(t, "cost")),
+			Nonce:      rapid.Uint32Max(envelope.MostNonce).Draw(t, "nonce"),
 			Expiration: time.Duration(rapid.Int64().Draw(t, "expiration")),
 			NotFound:   rapid.Bool().Draw(t, "not found"),
 			Stamps:     backend.Stamps{Hard: stamp.Draw(t, "hard"), Soft: stamp.Draw(t, "soft")},
@@ -83,6 +84,9 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("created %v, want %v in UTC", got.Created, h.Created)
 		}
 		got.Created = h.Created
+		if h.Nonce != 0 {
+			h.Cost = min(h.Cost.Truncate(time.Microsecond), envelope.MostCost)
+		}
 		if !reflect.DeepEqual(got, h) {
 			t.Fatalf("header %+v, want %+v", got, h)
 		}
@@ -122,12 +126,23 @@ func TestGoldenBytes(t *testing.T) {
 		"01", "2a", "686172642d7374616d702d35", "736f66742d7374616d702d36", // *
 		"7061796c6f6164",
 	}, "")
+	// What releases store that know of nonces, and what takes its place.
+	h.Nonce = 0x12345678
+	nonced := strings.Replace(golden, "60e3160000000000", "dc05000078563492", 1)
+	sealed := seal(nil, h, key, []byte("payload"))
+	if got, want := hex.EncodeToString(sealed), strings.Replace(nonced, "1292afcb", hex.EncodeToString(sealed[12:16]), 1); got != want {
+		t.Errorf("with a nonce stored as\n%s, want\n%s", got, want)
+	}
+	if got, payload, err := envelope.Parse(sealed, key); err != nil || !reflect.DeepEqual(got, h) || string(payload) != "payload" {
+		t.Errorf("the golden bytes with a nonce are read as %+v %q, %v", got, payload, err)
+	}
+	h.Nonce = 0
 	tagged := h
 	tagged.Tags = []backend.Tagged{
 		{Tag: "#users", Stamps: backend.Stamps{Hard: backend.Stamp([]byte("hard-stamp-3")), Soft: backend.Stamp([]byte("soft-stamp-4"))}},
 		{Tag: "*", Stamps: backend.Stamps{Hard: backend.Stamp([]byte("hard-stamp-5")), Soft: backend.Stamp([]byte("soft-stamp-6"))}},
 	}
-	sealed := seal(nil, tagged, key, []byte("payload"))
+	sealed = seal(nil, tagged, key, []byte("payload"))
 	if got, want := hex.EncodeToString(sealed), strings.Replace(golden2, "SUM", hex.EncodeToString(sealed[12:16]), 1); got != want {
 		t.Errorf("with tags stored as\n%s, want\n%s", got, want)
 	}
@@ -298,6 +313,9 @@ func FuzzParse(f *testing.F) {
 	tagged := header
 	tagged.Tags = []backend.Tagged{{Tag: "#a", Stamps: header.Stamps}, {Tag: "*"}}
 	f.Add(seal(nil, tagged, key, []byte("payload")))
+	nonced := header
+	nonced.Nonce = 7
+	f.Add(seal(nil, nonced, key, []byte("payload")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		check := func(data []byte) {
 			h, payload, err := envelope.Parse(data, key)

@@ -59,7 +59,7 @@ func Begin(dst []byte, h Header, key backend.Key) []byte {
 	binary.LittleEndian.PutUint32(b[atCodec:], h.Codec)
 	binary.LittleEndian.PutUint64(b[atSchema:], h.Schema)
 	binary.LittleEndian.PutUint64(b[atCreated:], uint64(created))
-	binary.LittleEndian.PutUint64(b[atCost:], uint64(h.Cost))
+	binary.LittleEndian.PutUint64(b[atCost:], costAndNonce(h))
 	binary.LittleEndian.PutUint64(b[atExpiration:], uint64(h.Expiration))
 	copy(b[atKey:], digest[:])
 	putStamps(b[atStamps:], h.Stamps)
@@ -79,6 +79,17 @@ func Begin(dst []byte, h Header, key backend.Key) []byte {
 		dst = append(dst, stamps[:]...)
 	}
 	return dst
+}
+
+// nonced is set in what stands for cost and nonce together.
+const nonced = 1 << 63
+
+func costAndNonce(h Header) uint64 {
+	cost := max(0, h.Cost)
+	if h.Nonce == 0 {
+		return uint64(cost)
+	}
+	return nonced | uint64(h.Nonce&MostNonce)<<32 | uint64(min(cost, MostCost)/time.Microsecond)
 }
 
 func putStamps(b []byte, s backend.Stamps) {
@@ -141,7 +152,8 @@ func Parse(data []byte, key backend.Key) (Header, []byte, error) {
 	// Behind the checksum, so that a flipped bit is not taken for a later release.
 	flags := binary.LittleEndian.Uint16(data[atFlags:])
 	guards := binary.LittleEndian.Uint16(data[atGuards:])
-	if flags&^flagNotFound != 0 || guards > MostTags {
+	cost := binary.LittleEndian.Uint64(data[atCost:])
+	if flags&^flagNotFound != 0 || guards > MostTags || cost>>32 == nonced>>32 {
 		return Header{}, nil, ErrVersion
 	}
 	digest := digestOf(key)
@@ -151,12 +163,16 @@ func Parse(data []byte, key backend.Key) (Header, []byte, error) {
 	h := Header{
 		Codec:      binary.LittleEndian.Uint32(data[atCodec:]),
 		Schema:     binary.LittleEndian.Uint64(data[atSchema:]),
-		Cost:       time.Duration(binary.LittleEndian.Uint64(data[atCost:])),
 		Expiration: time.Duration(binary.LittleEndian.Uint64(data[atExpiration:])),
 		NotFound:   flags&flagNotFound != 0,
 	}
 	if created := int64(binary.LittleEndian.Uint64(data[atCreated:])); created != noTime {
 		h.Created = time.Unix(0, created).UTC()
+	}
+	if cost&nonced != 0 {
+		h.Cost, h.Nonce = time.Duration(uint32(cost))*time.Microsecond, uint32(cost>>32)&MostNonce
+	} else {
+		h.Cost = time.Duration(cost)
 	}
 	h.Stamps = stampsAt(data[atStamps:])
 	tags, payload, ok := cutTags(int(guards), data[headerSize:])
