@@ -42,7 +42,7 @@ func (st *state) approach(ctx context.Context, a *asks, at *approach) bool {
 	}
 	seen, good := l.Wait(ctx)
 	if good {
-		st.join(a, at, st.judged(a, at, &seen), seen.err)
+		st.joinSeen(ctx, a, at, &seen)
 	}
 	return good
 }
@@ -61,7 +61,7 @@ func (st *state) lookFirst(ctx context.Context, a *asks, at *approach, l *flight
 	st.glance(ctx, &seen, at.key, a.wants(at.key))
 	good = seen.err == nil || ctx.Err() == nil
 	st.lookFailed(ctx, at, seen.err)
-	st.join(a, at, st.judged(a, at, &seen), seen.err)
+	st.joinSeen(ctx, a, at, &seen)
 	return true
 }
 
@@ -72,11 +72,23 @@ func (st *state) lookFailed(ctx context.Context, at *approach, err error) {
 	}
 }
 
-func (st *state) judged(a *asks, at *approach, seen *glance) sight {
+// joinSeen is join after a look that may have been made with others. For a variant each
+// of them looks alone, unless somebody has started a flight for want of one.
+func (st *state) joinSeen(ctx context.Context, a *asks, at *approach, seen *glance) {
 	if seen.err != nil {
-		return sight{}
+		st.join(a, at, sight{}, seen.err)
+		return
 	}
-	return st.judge(a, at.key, seen)
+	s := st.judge(a, at.key, seen)
+	var err error
+	if s.main != nil {
+		if st.follow(a, at) {
+			return
+		}
+		s, err = st.lookForVariant(ctx, a, at.key, s)
+		st.lookFailed(ctx, at, err)
+	}
+	st.join(a, at, s, err)
 }
 
 // join takes what was seen, or joins the flight that will bring something better. err

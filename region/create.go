@@ -145,7 +145,7 @@ func (st *state) obtain(ctx context.Context, key string, a *asks, prepare func()
 			return s.value, nil
 		}
 		if leads {
-			q := &pending{key: key, flight: ticket.Flight(), try: s.verdict == stale}
+			q := &pending{key: key, flight: ticket.Flight(), try: s.verdict == stale, variantOf: s.variantOf()}
 			st.produce(ctx, &call{asks: *a, make: prepare()}, []*pending{q})
 			if q.try && st.Refresh == Background {
 				r.counters.staleHits.Add(1)

@@ -64,6 +64,20 @@
 // An invalidation that fails is tried again in the background until it succeeds or the
 // region is closed; see [ErrPending].
 //
+// # Rolling deploys
+//
+// Binaries of two releases may run side by side over one backend of bytes and ask for the
+// same keys as different types, because a field was added, removed or changed, or with
+// different codecs. Nobody reads what the others have stored, and nobody overwrites it as
+// long as it is fresh: whoever comes second keeps its value beside it, and each release
+// creates a value once. What invalidates a key invalidates what is kept beside it, too.
+//
+// So long a hit of those who came second takes one more round trip. A value that is no
+// longer fresh belongs to whoever creates it anew, and so the keys go over to the new
+// release as they expire, or within a day. What was kept beside a value ends with it. Set
+// and [WithExpiration] of 0 take the key over at once. Stats.Foreign tells how much of
+// this there is.
+//
 // # No invalidation is lost
 //
 // If Delete, Invalidate or InvalidateTags returned before a read began, the read never

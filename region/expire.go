@@ -68,7 +68,7 @@ func (st *state) expireFree(ctx context.Context, keys []string) (held []string, 
 			held = append(held, keys[i])
 			continue
 		}
-		item := backend.Item{Key: backend.Key{Region: st.region.name, Name: keys[i]}, Lease: g.Lease}
+		item := backend.Item{Key: st.key(keys[i]), Lease: g.Lease}
 		var carried []backend.Tagged
 		item.Entry, item.TTL, carried = st.expired(keys[i], g.Entry)
 		for _, t := range carried {
@@ -105,7 +105,7 @@ func (st *state) expireFree(ctx context.Context, keys []string) (held []string, 
 // kept. It is nil if the entry need not be replaced.
 func (st *state) expired(key string, e *backend.Entry) (*backend.Entry, time.Duration, []backend.Tagged) {
 	var s stored
-	if st.read(&s, key, e); !s.there || s.bad != nil || s.Stamps.Soft.IsZero() {
+	if st.read(&s, st.key(key), e); !s.there || s.bad != nil || s.Stamps.Soft.IsZero() {
 		return nil, 0, nil
 	}
 	limit, old := st.limit(&asks{}, s.Expiration), max(0, int64(st.since(s.Created)))
@@ -150,7 +150,7 @@ func (st *state) stillFresh(ctx context.Context, keys []string) (still []string,
 	known := current{guards: st.guards, stamps: stamps}
 	for i, e := range entries {
 		var s stored
-		if st.read(&s, keys[i], e); s.there && s.bad == nil && compare(s.Stamps, known.region()) == fresh {
+		if st.read(&s, st.key(keys[i]), e); s.there && s.bad == nil && compare(s.Stamps, known.region()) == fresh {
 			still = append(still, keys[i])
 		}
 	}

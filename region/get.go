@@ -109,7 +109,7 @@ func (r *Region) take(a *asks, s sight) any {
 	return nil
 }
 
-// lookMulti reads keys in one round trip. A failure of the backend is counted,
+// lookMulti reads keys in one round trip, and their variants in another. A failure of the backend is counted,
 // told, and returned with the region's name.
 func (st *state) lookMulti(ctx context.Context, a *asks, keys []string) ([]sight, error) {
 	switch len(keys) {
@@ -130,6 +130,9 @@ func (st *state) lookMulti(ctx context.Context, a *asks, keys []string) ([]sight
 	for i := range glances {
 		sights[i] = st.judge(a, keys[i], &glances[i])
 	}
+	if err := st.lookForVariants(ctx, a, keys, sights); err != nil {
+		return nil, st.readFailed(ctx, keys[0], err)
+	}
 	return sights, nil
 }
 
@@ -147,9 +150,13 @@ func (st *state) readFailed(ctx context.Context, key string, err error) error {
 func (st *state) keys(names []string) []backend.Key {
 	keys := make([]backend.Key, len(names))
 	for i, name := range names {
-		keys[i] = backend.Key{Region: st.region.name, Name: name}
+		keys[i] = st.key(name)
 	}
 	return keys
+}
+
+func (st *state) key(name string) backend.Key {
+	return backend.Key{Region: st.region.name, Name: name}
 }
 
 // unique returns keys in their order, each once. It returns keys itself if none

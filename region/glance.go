@@ -19,15 +19,16 @@ type glance struct {
 
 // stored is an entry that has been read.
 type stored struct {
-	backend.Entry // of bytes: what was in them; Data is the payload
+	backend.Entry        // of bytes: what was in them; Data is the payload
+	whole         []byte // of bytes: all of them
 	there         bool
 	bad           error // why it cannot be read
 	schema        uint64
 	codec         uint32
 }
 
-// read opens the entry of a key into s, which is empty.
-func (st *state) read(s *stored, key string, e *backend.Entry) {
+// read opens the entry at a key into s, which is empty.
+func (st *state) read(s *stored, key backend.Key, e *backend.Entry) {
 	if e == nil {
 		return
 	}
@@ -36,14 +37,14 @@ func (st *state) read(s *stored, key string, e *backend.Entry) {
 		s.Entry = *e
 		return
 	}
-	h, payload, err := envelope.Parse(e.Data, backend.Key{Region: st.region.name, Name: key})
+	h, payload, err := envelope.Parse(e.Data, key)
 	if err != nil {
 		s.bad = err
 		return
 	}
 	s.Stamps, s.Tags = h.Stamps, h.Tags
 	s.Created, s.Expiration, s.Cost, s.NotFound = h.Created, h.Expiration, h.Cost, h.NotFound
-	s.Data = payload
+	s.Data, s.whole = payload, e.Data
 	s.schema, s.codec = h.Schema, h.Codec
 }
 
@@ -51,7 +52,7 @@ func (st *state) read(s *stored, key string, e *backend.Entry) {
 // that the entry is expected to carry.
 func (st *state) glance(ctx context.Context, g *glance, key string, tags []string) {
 	g.owed = st.owed.Load()
-	k := backend.Key{Region: st.region.name, Name: key}
+	k := st.key(key)
 	if st.local != nil {
 		// The stamps are loaded after the entry, so that both are read after
 		// the call began.
@@ -59,7 +60,7 @@ func (st *state) glance(ctx context.Context, g *glance, key string, tags []strin
 		if g.err = err; err != nil {
 			return
 		}
-		st.read(&g.stored, key, found.Entry)
+		st.read(&g.stored, k, found.Entry)
 		g.region = st.live.Load()
 		if len(g.Tags) > 0 {
 			g.tags = st.loaded(g.Tags)
@@ -71,7 +72,7 @@ func (st *state) glance(ctx context.Context, g *glance, key string, tags []strin
 	if g.err = err; err != nil {
 		return
 	}
-	st.read(&g.stored, key, found.Entry)
+	st.read(&g.stored, k, found.Entry)
 	if len(found.Stamps) > 0 {
 		g.region = found.Stamps[0]
 	}
@@ -108,9 +109,14 @@ func (g *glance) complete(known *current) bool {
 
 // glanceMulti looks at many keys.
 func (st *state) glanceMulti(ctx context.Context, a *asks, keys []string) ([]glance, error) {
+	return st.glanceAt(ctx, a, keys, st.keys(keys))
+}
+
+// glanceAt looks at what is stored at places for keys.
+func (st *state) glanceAt(ctx context.Context, a *asks, keys []string, places []backend.Key) ([]glance, error) {
 	owed := st.owed.Load()
 	guards := st.guarded(a.allWanted(keys))
-	entries, stamps, err := st.backend.GetMulti(ctx, st.keys(keys), guards)
+	entries, stamps, err := st.backend.GetMulti(ctx, places, guards)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +125,7 @@ func (st *state) glanceMulti(ctx context.Context, a *asks, keys []string) ([]gla
 	for i := range all {
 		all[i].owed, all[i].region = owed, known.region()
 		if i < len(entries) {
-			st.read(&all[i].stored, keys[i], entries[i])
+			st.read(&all[i].stored, places[i], entries[i])
 		}
 	}
 	return all, st.complete(ctx, all, &known)

@@ -227,6 +227,7 @@ type setting struct {
 	together bool // the writer and the readers share a process
 	fine     bool
 	bytes    bool
+	deploy   bool // what is there is another release's; with bytes
 	breaks   func(*stepping)
 }
 

@@ -25,6 +25,10 @@ type sight struct {
 	value    any              // a *T; set if the verdict is stale or fresh, unless notFound
 	payload  []byte           // what value was decoded from, if it was
 	tags     []backend.Tagged // that the value carries
+
+	// main is not nil if the key's own entry is another binary's; the rest is then what
+	// the key's variant has shown.
+	main *mainEntry
 }
 
 // asks is what a call wants to know of the keys it reads.
@@ -33,14 +37,18 @@ type asks struct {
 	settings
 }
 
-// look reads one key. An error is the backend's.
+// look reads one key, and then its variant if need be. An error is the backend's.
 func (st *state) look(ctx context.Context, a *asks, key string) (sight, error) {
 	var g glance
 	st.glance(ctx, &g, key, a.wants(key))
 	if g.err != nil {
 		return sight{}, g.err
 	}
-	return st.judge(a, key, &g), nil
+	s := st.judge(a, key, &g)
+	if s.main == nil {
+		return s, nil
+	}
+	return st.lookForVariant(ctx, a, key, s)
 }
 
 // judge says what an entry is good for. What cannot be read is a miss and an event.
@@ -55,22 +63,26 @@ func (st *state) judge(a *asks, key string, g *glance) sight {
 		if !g.NotFound && !a.is(g.Value) {
 			err = fmt.Errorf("%w: %T, not *%v", errOtherType, g.Value, a.typ)
 		}
-	case g.schema != a.schema:
-		err = errOtherType
-	case g.codec != st.codecID:
-		err = errOtherCodec
+	case g.schema != a.schema, g.codec != st.codecID:
+		return sight{main: st.judgeMain(a, key, g)}
 	}
 	if err != nil {
 		st.badEntry(key, err)
 		return sight{}
 	}
+	return st.judgeOwn(a, key, g, fresh)
+}
+
+// judgeOwn says what an entry is good for, at most, that is of the call's type.
+func (st *state) judgeOwn(a *asks, key string, g *glance, most verdict) sight {
 	s := sight{notFound: g.NotFound, tags: g.Tags}
-	s.verdict = min(st.age(a, g), st.valid(a, key, g))
+	s.verdict = min(most, st.age(a, g), st.valid(a, key, g))
 	switch {
 	case s.verdict == stale && (s.notFound || st.stale == 0 || a.freshOnly):
 		s.verdict = dead // a "not found" is remembered for a short time and never served stale
 	case s.verdict < stale, s.notFound:
 	case st.bytes:
+		var err error
 		if s.value, err = st.decode(a.valueType, g.Data); err != nil {
 			st.badEntry(key, err)
 			return sight{}
@@ -87,8 +99,12 @@ func (st *state) age(a *asks, g *glance) verdict {
 	if a.refresh {
 		return dead
 	}
+	return st.aged(g, st.limit(a, g.Expiration))
+}
+
+// aged judges by the age up to which a value is fresh.
+func (st *state) aged(g *glance, limit int64) verdict {
 	old := int64(st.since(g.Created)) // negative if a clock was set back, and then fresh
-	limit := st.limit(a, g.Expiration)
 	switch {
 	case old <= limit:
 		return fresh
@@ -127,6 +143,11 @@ func (st *state) valid(a *asks, key string, g *glance) verdict {
 	if wants := a.wants(key); len(wants) > 0 && !carries(g.Tags, wants) {
 		return dead // nobody can say whether it was invalidated
 	}
+	return st.intact(key, g)
+}
+
+// intact is valid for whoever expects no tags.
+func (st *state) intact(key string, g *glance) verdict {
 	is := compare(g.Stamps, g.region)
 	for i := range g.Tags {
 		is = min(is, compare(g.Tags[i].Stamps, g.tags[i]))

@@ -27,7 +27,7 @@ func (p *production) acquire(keys []*pending) (captured *capture, err error) {
 	owed := st.owed.Load()
 	tags := p.tagsOf(asked)
 	guards := st.asked(tags)
-	grants, stamps, err := st.backend.Acquire(p.ctx, st.keys(names(asked)), guards)
+	grants, stamps, err := st.backend.Acquire(p.ctx, p.places(asked), guards)
 	if err == nil && len(grants) != len(asked) {
 		for _, g := range grants {
 			if g.Lease != nil {
@@ -51,7 +51,7 @@ func (p *production) acquire(keys []*pending) (captured *capture, err error) {
 		case q.lease != nil:
 			own = append(own, q)
 			glances = append(glances, glance{region: captured.region, owed: owed})
-			st.read(&glances[len(glances)-1].stored, q.key, grants[i].Entry)
+			st.read(&glances[len(glances)-1].stored, p.place(q), grants[i].Entry)
 		case q.granted:
 			again = append(again, q)
 		}
@@ -59,9 +59,11 @@ func (p *production) acquire(keys []*pending) (captured *capture, err error) {
 	if err := st.complete(p.ctx, glances, &current{guards: guards, stamps: stamps}); err != nil {
 		return nil, err
 	}
-	for i, q := range own {
-		q.seen = st.judge(&p.call.asks, q.key, &glances[i])
+	for i := range own {
 		captured.addOld(st, &glances[i])
+	}
+	if err := p.judge(own, glances); err != nil {
+		return nil, err
 	}
 	if len(again) > 0 {
 		// Config.Mutex says that these are ours, the backend that they are
@@ -93,7 +95,7 @@ func (p *production) tagsOf(keys []*pending) []string {
 // it was granted. A mutex that fails is left out from then on: the backend's own
 // leases decide.
 func (p *production) acquireMutex(keys []*pending) (granted []*pending) {
-	for i, k := range p.st.keys(names(keys)) {
+	for i, k := range p.places(keys) {
 		q := keys[i]
 		lease, err := p.st.Mutex.TryAcquire(p.ctx, k.String())
 		switch {

@@ -153,7 +153,7 @@ func (b *batch) start(ctx context.Context, keys []string) []waiting {
 			w.ticket, w.leads = st.flights.Join(key, b.came)
 		}
 		if w.leads {
-			own = append(own, &pending{key: key, flight: w.ticket.Flight(), try: s.verdict == stale})
+			own = append(own, &pending{key: key, flight: w.ticket.Flight(), try: s.verdict == stale, variantOf: s.variantOf()})
 		}
 		if _, served := b.found[key]; !served {
 			waits = append(waits, w)

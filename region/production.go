@@ -37,6 +37,10 @@ type pending struct {
 	flight *flight.Flight[outcome]
 	try    bool // give up if somebody else holds the lease
 
+	// variantOf says where the value belongs, as far as is known: nil: into the key's own
+	// entry; otherwise into a variant of it.
+	variantOf *mainEntry
+
 	granted bool
 	lease   lock.Lease // from the backend; nil with granted: nothing can be stored
 	outer   lock.Lease // from Config.Mutex
@@ -86,7 +90,7 @@ func (p *production) run(keys []*pending) {
 			p.create(rest, nil)
 			return
 		}
-		var won, held []*pending
+		var won, held, moved []*pending
 		for _, q := range rest {
 			switch {
 			case !q.granted && q.try:
@@ -96,6 +100,9 @@ func (p *production) run(keys []*pending) {
 			case q.seen.verdict == fresh:
 				p.release(q)
 				p.found(q, q.seen, false)
+			case q.isMoved():
+				p.release(q) // of another place than where the value belongs
+				moved = append(moved, q)
 			default:
 				won = append(won, q)
 			}
@@ -103,10 +110,10 @@ func (p *production) run(keys []*pending) {
 		if len(won) > 0 {
 			p.create(won, captured)
 		}
-		if len(held) == 0 {
-			return
+		if rest = moved; len(held) > 0 {
+			rest = append(p.await(held), moved...)
 		}
-		if rest = p.await(held); p.ctx.Err() != nil {
+		if p.ctx.Err() != nil {
 			p.fail(rest, context.Cause(p.ctx))
 			return
 		}
@@ -136,6 +143,7 @@ func (p *production) await(held []*pending) []*pending {
 		if s.verdict == fresh {
 			p.found(held[i], s, true)
 		} else {
+			held[i].variantOf = s.variantOf()
 			rest = append(rest, held[i])
 		}
 	}
@@ -151,10 +159,10 @@ func (p *production) look(keys []*pending) (sights []sight, err error) {
 func (p *production) waitForLease(held []*pending) (err error) {
 	defer recovered(&err)
 	if p.st.Mutex == nil || p.mutexDown {
-		return p.st.backend.Wait(p.ctx, p.st.keys(names(held)))
+		return p.st.backend.Wait(p.ctx, p.places(held))
 	}
 	var locks []string
-	for _, k := range p.st.keys(names(held)) {
+	for _, k := range p.places(held) {
 		locks = append(locks, k.String())
 	}
 	return p.st.Mutex.Wait(p.ctx, locks...)

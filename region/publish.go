@@ -41,7 +41,7 @@ func (p *production) publish(keys []*pending, out made, w publication) {
 		if q.lease != nil {
 			at[i] = len(items)
 			items = append(items, backend.Item{
-				Key:   backend.Key{Region: st.region.name, Name: q.key},
+				Key:   p.place(q),
 				Entry: entry,
 				TTL:   ttl,
 				Lease: q.lease,
@@ -52,6 +52,11 @@ func (p *production) publish(keys []*pending, out made, w publication) {
 	}
 
 	current, err := p.store(items, outcomes)
+	var replaced map[string]bool // the entries that variants are of
+	var unsure error
+	if err == nil {
+		replaced, unsure = p.replacedSince(keys)
+	}
 	for i, q := range keys {
 		everyone := true
 		switch {
@@ -66,6 +71,13 @@ func (p *production) publish(keys []*pending, out made, w publication) {
 			}
 		default:
 			everyone = current.are(w.captured.region, outcomes[i].tags) && items[at[i]].Err == nil
+			switch {
+			case q.variantOf == nil:
+			case unsure != nil:
+				outcomes[i].unproved = everyone
+			default:
+				everyone = everyone && !replaced[q.key]
+			}
 		}
 		if err == nil && at[i] >= 0 {
 			if item := items[at[i]]; item.Err == nil {
@@ -167,6 +179,9 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 		discard = discard || st.NotFoundFor == 0
 	}
 
+	if q.variantOf != nil && (ttl == 0 || ttl > variantsLast) {
+		ttl = variantsLast
+	}
 	o.tags = e.Tags
 	if w.unproved != nil && !discard {
 		st.notStored(q.key, w.unproved)
@@ -183,7 +198,7 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 	}
 	// Also what is not stored is encoded, because the callers of a backend of
 	// bytes never share a value.
-	data, err := st.encode(q.key, e, p.call.valueType, value)
+	data, err := st.encode(p.place(q), q.variantOf, e, p.call.valueType, value)
 	if err != nil {
 		if !discard {
 			st.notStored(q.key, err)
@@ -192,7 +207,10 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 	}
 	if !e.NotFound {
 		o.decoded = new(decoding)
-		_, o.payload, _ = envelope.Parse(data, backend.Key{Region: st.region.name, Name: q.key})
+		_, o.payload, _ = envelope.Parse(data, p.place(q))
+		if q.variantOf != nil {
+			_, o.payload, _ = cutIdentity(o.payload)
+		}
 	}
 	if discard {
 		return o, nil, 0

@@ -37,9 +37,14 @@ type Stats struct {
 	// Errors are operations in which the backend failed.
 	Errors int64
 
-	// BadEntries are stored values that could not be used: of another type or
-	// schema, damaged, or somebody else's.
+	// BadEntries are stored values that could not be used: damaged, somebody else's
+	// or, in a backend of values, of another type.
 	BadEntries int64
+
+	// Foreign are reads that found a value in use by binaries of another release,
+	// whose type or codec is another one. It stops growing when the last of them is
+	// gone; if it does not, two functions share keys. See "Rolling deploys".
+	Foreign int64
 
 	// Unstored are created values that were not stored: refused because the
 	// lease was lost, not encodable, or the backend failed.
@@ -78,6 +83,7 @@ type counters struct {
 	waits           atomic.Int64
 	errors          atomic.Int64
 	badEntries      atomic.Int64
+	foreign         atomic.Int64
 	unstored        atomic.Int64
 	invalidations   atomic.Int64
 }
@@ -104,6 +110,7 @@ func (r *Region) Stats() Stats {
 		Waits:           c.waits.Load(),
 		Errors:          c.errors.Load(),
 		BadEntries:      c.badEntries.Load(),
+		Foreign:         c.foreign.Load(),
 		Unstored:        c.unstored.Load(),
 		Invalidations:   c.invalidations.Load(),
 		Owed:            owed,

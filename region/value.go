@@ -3,6 +3,7 @@ package region
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"sync"
 
@@ -49,11 +50,9 @@ func typeOf[T any]() *valueType {
 // errOtherType says that what is stored is of another type than what is asked for.
 var errOtherType = errors.New("the stored value is of another type than the one asked for")
 
-// errOtherCodec says that what is stored was encoded by another codec.
-var errOtherCodec = errors.New("the stored value was written with another codec")
-
-// encode makes the bytes under which a value is stored at key.
-func (st *state) encode(key string, e *backend.Entry, vt *valueType, value any) (data []byte, err error) {
+// encode makes the bytes under which a value is stored at a key; of is not nil for a
+// variant.
+func (st *state) encode(key backend.Key, of *mainEntry, e *backend.Entry, vt *valueType, value any) (data []byte, err error) {
 	buf := envelope.Begin(nil, envelope.Header{
 		Codec:      st.codecID,
 		Schema:     vt.schema,
@@ -63,7 +62,11 @@ func (st *state) encode(key string, e *backend.Entry, vt *valueType, value any) 
 		NotFound:   e.NotFound,
 		Stamps:     e.Stamps,
 		Tags:       e.Tags,
-	}, backend.Key{Region: st.region.name, Name: key})
+		Nonce:      1 + rand.Uint32N(envelope.MostNonce),
+	}, key)
+	if of != nil {
+		buf = append(buf, of.id[:]...)
+	}
 	if !e.NotFound {
 		if buf, err = appendValue(st.Codec, buf, value); err != nil {
 			return nil, fmt.Errorf("%w: %v as %s: %w", ErrEncode, vt.typ, st.Codec.Name(), err)

@@ -64,7 +64,7 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 		e := &backend.Entry{Created: now, Stamps: captured.region, Expiration: a.expiration}
 		e.Tags, _ = captured.of(a.wants(key))
 		if st.bytes {
-			data, err := st.encode(key, e, vt, value)
+			data, err := st.encode(st.key(key), nil, e, vt, value)
 			if err != nil {
 				return r.failKey(key, err)
 			}
@@ -72,7 +72,7 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 		} else {
 			e.Value = value
 		}
-		items = append(items, backend.Item{Key: backend.Key{Region: r.name, Name: key}, Entry: e, TTL: ttl})
+		items = append(items, backend.Item{Key: st.key(key), Entry: e, TTL: ttl})
 	}
 	_, err = st.backend.Set(ctx, items, st.tagGuards(tags))
 	for _, item := range items {

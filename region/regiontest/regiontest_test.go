@@ -210,5 +210,5 @@ func TestFailures(t *testing.T) {
 			t.Error(ok, err)
 		}
 		w.NoErrors()
-	}, "1 stored values could not be read")
+	}, "1 reads found values of another type or codec")
 }

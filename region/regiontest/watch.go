@@ -61,12 +61,13 @@ func (w *Watcher) Invalidations(want int) {
 }
 
 // NoErrors wants that the backend has not failed, and that nothing it has returned was
-// unreadable.
+// unreadable, or of another type or codec: with one program, two functions share a key.
 func (w *Watcher) NoErrors() {
 	w.t.Helper()
 	now := w.region.Stats()
 	w.want("operations of the backend failed", now.Errors-w.since.Errors, 0)
 	w.want("stored values could not be read", now.BadEntries-w.since.BadEntries, 0)
+	w.want("reads found values of another type or codec", now.Foreign-w.since.Foreign, 0)
 }
 
 func (w *Watcher) want(what string, got int64, want int) {
