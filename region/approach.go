@@ -73,7 +73,7 @@ func (st *state) lookFailed(ctx context.Context, at *approach, err error) {
 }
 
 // joinSeen is join after a look that may have been made with others. For a variant each
-// of them looks alone, unless somebody has started a flight for want of one.
+// of them looks alone.
 func (st *state) joinSeen(ctx context.Context, a *asks, at *approach, seen *glance) {
 	if seen.err != nil {
 		st.join(a, at, sight{}, seen.err)
@@ -82,9 +82,6 @@ func (st *state) joinSeen(ctx context.Context, a *asks, at *approach, seen *glan
 	s := st.judge(a, at.key, seen)
 	var err error
 	if s.main != nil {
-		if st.follow(a, at) {
-			return
-		}
 		s, err = st.lookForVariant(ctx, a, at.key, s)
 		st.lookFailed(ctx, at, err)
 	}

@@ -47,7 +47,7 @@ func (st *state) judgeMain(a *asks, key string, g *glance) *mainEntry {
 	is := st.aged(g, st.limit(&asks{}, g.Expiration))
 	is = max(is, st.age(a, g))
 	is = min(is, st.intact(key, g))
-	if is == dead || is == stale && (g.NotFound || st.stale == 0) {
+	if is == dead {
 		return nil
 	}
 	st.region.counters.foreign.Add(1)
@@ -125,10 +125,7 @@ func (st *state) judgeVariant(a *asks, key string, main *mainEntry, g *glance) s
 		return none // it is a variant of what was there before
 	}
 	most := fresh
-	switch {
-	case main.expired && (g.NotFound || st.stale == 0):
-		return none
-	case main.expired:
+	if main.expired {
 		most = stale
 	}
 	g.Data = payload

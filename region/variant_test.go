@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/region"
 )
 
@@ -178,105 +177,18 @@ func TestManyVariantsAreCreatedTogether(t *testing.T) {
 		})
 		now.created(1)
 		// Both looks, the leases, the main entries again, the storing, and the proof.
-		if n > 6 {
+		if n != 6 {
 			t.Errorf("it took %d trips, want 6", n)
+		}
+		old.gets("single", 1)
+		if n := d.trips(func() { now.gets("single", 1) }); n != 6 {
+			t.Errorf("one takes %d trips, want 6", n)
 		}
 		if _, err := old.multi(t.Context(), keys); err != nil {
 			t.Error(err)
 		}
-		old.created(2) // the other half are its variants
+		old.created(3) // the other half are its variants
 	})
-}
-
-// waysToInvalidate are told the row, and then tell the region in one way or another.
-var waysToInvalidate = map[string]func(ctx context.Context, b *binary, row int64) error{
-	"Delete":          func(ctx context.Context, b *binary, _ int64) error { return b.r.Delete(ctx, "k") },
-	"Set":             func(ctx context.Context, b *binary, row int64) error { return b.set(ctx, "k", row, b.tags...) },
-	"Expire":          func(ctx context.Context, b *binary, _ int64) error { return b.r.Expire(ctx, "k") },
-	"Invalidate hard": func(ctx context.Context, b *binary, _ int64) error { return b.r.Invalidate(ctx, region.Hard) },
-	"Invalidate soft": func(ctx context.Context, b *binary, _ int64) error { return b.r.Invalidate(ctx, region.Soft) },
-	"tags":            func(ctx context.Context, b *binary, _ int64) error { return b.r.InvalidateTags(ctx, "t", "late") },
-	"soft tags":       func(ctx context.Context, b *binary, _ int64) error { return region.SoftTags(ctx, b.r, "t", "late") },
-}
-
-// tagging are the ways in which a value gets the tags of those invalidations.
-var tagging = map[string]struct {
-	opts []region.CallOption
-	set  []region.SetOption
-	said func(ctx context.Context) error
-}{
-	"tag of the call":    {opts: []region.CallOption{region.WithTags("t")}, set: []region.SetOption{region.WithTags("t")}},
-	"tag of the creator": {said: func(ctx context.Context) error { region.FromContext(ctx).AddTags("late"); return nil }},
-}
-
-func TestWhateverInvalidatesInvalidatesVariants(t *testing.T) {
-	for name, invalidate := range waysToInvalidate {
-		for how, tags := range tagging {
-			t.Run(name+", "+how, func(t *testing.T) {
-				eachDeploy(t, func(t *testing.T, d *deploy) {
-					d.cfg.StaleFor = region.NoStale
-					old, now := d.v1(), d.added()
-					old.said, now.said = tags.said, tags.said
-					old.tags, now.tags = tags.set, tags.set
-					for range 4 {
-						for _, writer := range []*binary{old, now} {
-							for _, b := range []*binary{old, now, old, now} {
-								b.gets("k", d.row.Load(), tags.opts...)
-							}
-							before := old.made.Load() + now.made.Load()
-							row := d.row.Add(1)
-							if err := invalidate(t.Context(), writer, row); err != nil {
-								t.Fatal(err)
-							}
-							for _, b := range []*binary{now, old, old, now} {
-								b.gets("k", row, tags.opts...)
-							}
-							if n := old.made.Load() + now.made.Load() - before; n > 2 {
-								t.Errorf("%d creators ran for one invalidation, want one of each binary", n)
-							}
-						}
-					}
-				})
-			})
-		}
-	}
-}
-
-// Soft invalidations and Expire leave a variant's value to be served while another one is
-// being created.
-func TestSoftInvalidationsMakeVariantsStale(t *testing.T) {
-	for _, name := range []string{"Expire", "Invalidate soft", "soft tags"} {
-		t.Run(name, func(t *testing.T) {
-			eachDeploy(t, func(t *testing.T, d *deploy) {
-				old, now := d.v1(), d.added()
-				tags := tagging["tag of the call"].opts
-				old.gets("k", 1, tags...)
-				now.gets("k", 1, tags...)
-				d.row.Store(2)
-				if err := waysToInvalidate[name](t.Context(), old, 2); err != nil {
-					t.Fatal(err)
-				}
-				if v, ok, err := now.get(t.Context(), "k", region.WithTags("t")); ok || err != nil {
-					t.Errorf("Get = %v, %v, %v; want a miss", v, ok, err)
-				}
-				if v, ok, err := now.get(t.Context(), "k", region.WithTags("t"), region.AllowStale()); v != 1 || !ok || err != nil {
-					t.Errorf("Get allowing stale = %v, %v, %v; want the old value", v, ok, err)
-				}
-				now.gate = make(chan struct{})
-				winner := now.comes("k", tags...)
-				synctest.Wait()
-				now.gets("k", 1, tags...)
-				close(now.gate)
-				if a := <-winner; a.value != "2" || a.err != nil {
-					t.Errorf("the one who created got %+v, want 2", a)
-				}
-				now.gets("k", 2, tags...)
-				old.gets("k", 2, tags...)
-				old.created(2)
-				now.created(2)
-			})
-		})
-	}
 }
 
 func TestAStaleVariantIsServedWhileItIsCreatedAnew(t *testing.T) {
@@ -287,6 +199,10 @@ func TestAStaleVariantIsServedWhileItIsCreatedAnew(t *testing.T) {
 			// The variant becomes stale before its main entry does.
 			short := func(ctx context.Context) error {
 				region.FromContext(ctx).SetExpiration(d.cfg.Expiration / 2)
+				old, ok := region.FromContext(ctx).Stale()
+				if want := d.row.Load() - 1; ok != (want > 0) || ok && old.(rowAdded).N != want {
+					t.Errorf("the creator's old value is %v, %v; want that of row %d", old, ok, want)
+				}
 				return nil
 			}
 			now.said, other.said = short, short
@@ -320,106 +236,6 @@ func TestAStaleVariantIsServedWhileItIsCreatedAnew(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The creator of a variant is at work while something is invalidated elsewhere: those who
-// come afterwards do not get what it returns, and it does not stay.
-func TestInvalidationsWhileAVariantIsCreated(t *testing.T) {
-	for name, invalidate := range waysToInvalidate {
-		for how, tags := range tagging {
-			t.Run(name+", "+how, func(t *testing.T) {
-				eachDeploy(t, func(t *testing.T, d *deploy) {
-					d.cfg.StaleFor = region.NoStale
-					old, now, other := d.v1(), d.added(), d.added()
-					for _, b := range []*binary{old, now, other} {
-						b.said = tags.said
-					}
-					old.gets("k", 1, tags.opts...)
-					gate := make(chan struct{})
-					now.gate, other.gate = gate, gate
-					early := []<-chan answer{now.comes("k", tags.opts...)}
-					synctest.Wait()
-					d.row.Store(2)
-					if err := invalidate(t.Context(), old, 2); err != nil {
-						t.Fatal(err)
-					}
-					late := []<-chan answer{now.comes("k", tags.opts...), now.comes("k", tags.opts...), other.comes("k", tags.opts...)}
-					synctest.Wait()
-					close(gate)
-					allGot(t, early, "1")
-					allGot(t, late, "2")
-					now.gets("k", 2, tags.opts...)
-					other.gets("k", 2, tags.opts...)
-					old.gets("k", 2, tags.opts...)
-				})
-			})
-		}
-	}
-}
-
-// Something is invalidated between the look at the main entry and the lease of the variant
-// that is found then.
-func TestAVariantThatIsFoundUnderItsLeaseIsOfWhatIsThere(t *testing.T) {
-	eachDeploy(t, func(t *testing.T, d *deploy) {
-		old, other := d.v1(), d.added()
-		old.gets("k", 1)
-		var late <-chan answer
-		now := d.added(func(cfg *region.Config) {
-			cfg.Wrap = append(cfg.Wrap, func(b backend.Backend) backend.Backend {
-				return &probe{Backend: b, before: func(op string) {
-					if op != "acquire" || late != nil {
-						return
-					}
-					late = make(chan answer)
-					other.gets("k", 1) // so there is a variant
-					d.row.Store(2)
-					if err := old.r.Delete(t.Context(), "k"); err != nil {
-						t.Error(err)
-					}
-				}}
-			})
-		})
-		got, err := now.call(t.Context(), "k")
-		if err != nil || got != 2 {
-			t.Errorf("got row %d, %v; want 2: what was found had been deleted before the lease was asked for", got, err)
-		}
-	})
-}
-
-// Two main entries that are equal in all that matters, with a Delete in between, are two.
-func TestAVariantIsNotOfALaterEntryThatLooksTheSame(t *testing.T) {
-	eachDeploy(t, func(t *testing.T, d *deploy) {
-		old, now := d.v1(), d.added()
-		for row := range int64(20) { // in one moment, because time stands still
-			d.row.Store(row)
-			if err := old.set(t.Context(), "k", 0); err != nil {
-				t.Fatal(err)
-			}
-			now.gets("k", row)
-			if err := old.r.Delete(t.Context(), "k"); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
-
-func TestSetTakesTheKeyOver(t *testing.T) {
-	eachDeploy(t, func(t *testing.T, d *deploy) {
-		old, now := d.v1(), d.added()
-		old.gets("k", 1)
-		if err := now.set(t.Context(), "k", 7); err != nil {
-			t.Fatal(err)
-		}
-		if n := d.trips(func() { now.gets("k", 7) }); n != 1 {
-			t.Errorf("a hit takes %d trips, want 1", n)
-		}
-		d.row.Store(2)
-		old.gets("k", 2)
-		old.gets("k", 2)
-		now.gets("k", 7)
-		old.created(2)
-		now.created(0)
-	})
 }
 
 func TestNotFoundIsRememberedByEachRelease(t *testing.T) {
@@ -467,11 +283,10 @@ func TestNotFoundIsRememberedByEachRelease(t *testing.T) {
 // other either.
 func TestCallsOfTwoReleasesMayDiffer(t *testing.T) {
 	for name, opts := range map[string][2][]region.CallOption{
-		"a tag added":    {nil, {region.WithTags("t")}},
-		"a tag removed":  {{region.WithTags("t")}, nil},
-		"other tags":     {{region.WithTags("t")}, {region.WithTags("u")}},
-		"less strict":    {nil, {region.WithExpiration(time.Hour)}},
-		"for ever, both": {{region.WithExpiration(region.Forever)}, {region.WithExpiration(region.Forever)}},
+		"a tag added":   {nil, {region.WithTags("t")}},
+		"a tag removed": {{region.WithTags("t")}, nil},
+		"other tags":    {{region.WithTags("t")}, {region.WithTags("u")}},
+		"less strict":   {nil, {region.WithExpiration(time.Hour)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachDeploy(t, func(t *testing.T, d *deploy) {
@@ -485,6 +300,22 @@ func TestCallsOfTwoReleasesMayDiffer(t *testing.T) {
 			})
 		})
 	}
+	eachDeploy(t, func(t *testing.T, d *deploy) {
+		old, now := d.v1(), d.added()
+		long := region.WithExpiration(12 * time.Hour)
+		old.gets("k", 1, long)
+		old.gets("late", 1, long)
+		now.gets("k", 1, long)
+		for range 2 {
+			time.Sleep(d.cfg.Expiration + d.cfg.StaleFor + time.Second) // which is nothing to these
+			for _, key := range []string{"k", "late"} {
+				now.gets(key, 1, long)
+				old.gets(key, 1, long)
+			}
+		}
+		old.created(2)
+		now.created(2)
+	})
 	eachDeploy(t, func(t *testing.T, d *deploy) {
 		old, now := d.v1(), d.added()
 		old.gets("k", 1)
@@ -521,125 +352,5 @@ func TestVariantsDoNotOutlastADay(t *testing.T) {
 		if n := d.trips(func() { now.gets("k", 1) }); n != 1 {
 			t.Errorf("a hit takes %d trips, want 1: it has taken the key over", n)
 		}
-	})
-}
-
-// What is dead or damaged is replaced as ever, whatever it had been.
-func TestADeadEntryOfAnotherReleaseIsReplaced(t *testing.T) {
-	eachDeploy(t, func(t *testing.T, d *deploy) {
-		old, now := d.v1(), d.added()
-		for name, kill := range map[string]func(){
-			"too old":     func() { time.Sleep(d.cfg.Expiration + d.cfg.StaleFor + time.Millisecond) },
-			"invalidated": func() { old.r.Invalidate(t.Context(), region.Hard) },
-			"damaged": func() {
-				key := backend.Key{Region: "test", Name: "k"}
-				found, err := d.cfg.Backend.Get(t.Context(), key, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				data := append([]byte{}, found.Entry.Data...)
-				data[len(data)-1] ^= 1
-				if _, err := d.cfg.Backend.Set(t.Context(), []backend.Item{{Key: key, Entry: &backend.Entry{Data: data}}}, nil); err != nil {
-					t.Fatal(err)
-				}
-			},
-		} {
-			if err := old.set(t.Context(), "k", 1); err != nil {
-				t.Fatal(err)
-			}
-			kill()
-			now.gets("k", 1)
-			if n := d.trips(func() { now.gets("k", 1) }); n != 1 {
-				t.Errorf("%s: a hit takes %d trips, want 1", name, n)
-			}
-		}
-	})
-}
-
-// If it cannot be proved at the end that the main entry is still there, later callers ask
-// again.
-func TestTheProofOfAVariantMayFail(t *testing.T) {
-	eachDeploy(t, func(t *testing.T, d *deploy) {
-		old := d.v1()
-		old.gets("k", 1)
-		down, stored := errors.New("down"), false
-		now := d.added(func(cfg *region.Config) {
-			cfg.Wrap = append(cfg.Wrap, func(b backend.Backend) backend.Backend {
-				p := &probe{Backend: b}
-				p.after = func(op string) { stored = stored || op == "set" }
-				p.fail = func(op string) error {
-					if op == "get" && stored {
-						stored = false
-						return down
-					}
-					return nil
-				}
-				return p
-			})
-		})
-		now.gate = make(chan struct{})
-		early := now.comes("k")
-		synctest.Wait()
-		d.row.Store(2)
-		if err := old.r.Delete(t.Context(), "k"); err != nil {
-			t.Fatal(err)
-		}
-		late := now.comes("k")
-		synctest.Wait()
-		close(now.gate)
-		allGot(t, []<-chan answer{early}, "1")
-		allGot(t, []<-chan answer{late}, "2")
-		if s := now.r.Stats(); s.Errors != 1 {
-			t.Errorf("%d errors, want 1", s.Errors)
-		}
-	})
-}
-
-func TestABackendThatFailsAtVariantsIsAMiss(t *testing.T) {
-	eachDeploy(t, func(t *testing.T, d *deploy) {
-		old := d.v1()
-		old.gets("k", 1)
-		down, reads := errors.New("down"), 0
-		now := d.added(func(cfg *region.Config) {
-			cfg.Wrap = append(cfg.Wrap, func(b backend.Backend) backend.Backend {
-				return &probe{Backend: b, fail: func(op string) error {
-					if op == "get" {
-						if reads++; reads%2 == 0 {
-							return down
-						}
-					}
-					return nil
-				}}
-			})
-		})
-		if _, ok, err := now.get(t.Context(), "k"); ok || !errors.Is(err, down) {
-			t.Errorf("Get = %v, %v; want the failure", ok, err)
-		}
-		now.gets("k", 1)
-		if _, err := now.multi(t.Context(), []string{"k", "l"}); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// The limits of a call hold for one who waits for a variant, too.
-func TestWaitingForAVariantEnds(t *testing.T) {
-	eachDeploy(t, func(t *testing.T, d *deploy) {
-		d.cfg.MaxWait, d.cfg.CreateTimeout = 10*time.Second, 20*time.Second
-		old, now, other := d.v1(), d.added(), d.added()
-		old.gets("k", 1)
-		now.gate = make(chan struct{})
-		defer close(now.gate)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		holder := now.comes("k")
-		synctest.Wait()
-		if _, err := other.call(ctx, "k"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("it ended with %v, want the deadline", err)
-		}
-		if a := <-holder; !errors.Is(a.err, region.ErrMaxWait) {
-			t.Errorf("the creator's caller got %v, want ErrMaxWait", a.err)
-		}
-		other.gets("k", 1) // the lease is free
 	})
 }
