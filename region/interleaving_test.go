@@ -258,7 +258,7 @@ func TestEveryInterleaving(t *testing.T) {
 			if set.deploy && set.readers > 1 && name != "Delete" {
 				continue // Set and tags have too many
 			}
-			if (set.readers > 1 && !set.deploy || set.large) && !fleettest.Long() {
+			if (set.readers > 1 && (!set.deploy || set.together) || set.large) && !fleettest.Long() {
 				continue
 			}
 			for _, set.stored = range []bool{false, true} {
