@@ -3,8 +3,8 @@ package backend
 // Key names one entry: the region it belongs to and its name there. Regions do
 // not share keys, so both parts count.
 type Key struct {
-	// Region is the name of the region, or of what belongs to a region: its name, a
-	// tilde, and letters and digits. It contains no colon.
+	// Region is the name of the region, or that of what belongs to a region: its name, a
+	// mark that no region's name has, and more. It contains no colon.
 	Region string
 
 	// Name is the key within the region: any string, also an empty one or one
