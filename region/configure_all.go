@@ -76,7 +76,7 @@ func (s *Setup) check(p *problems) (plans []*plan) {
 		case name == "" || strings.ContainsAny(name, ":/"):
 			p.addf(setting, "the name of a backend has neither : nor / in it, as URLs have, and is not empty")
 		case url == "":
-			p.addf(setting, "has no URL; write for example memory: or redis://127.0.0.1:6379/0")
+			p.addf(setting, "has no URL; write for example \"memory:\", in quotes, or redis://127.0.0.1:6379/0")
 		default:
 			checkScheme(p, setting, url)
 		}
@@ -241,7 +241,7 @@ func checkScheme(p *problems, setting, url string) {
 	known := backend.Schemes()
 	switch {
 	case !found:
-		p.addf(setting, "is no URL; write for example memory: or redis://127.0.0.1:6379/0")
+		p.addf(setting, "is no URL; write for example \"memory:\", in quotes, or redis://127.0.0.1:6379/0")
 	case slices.Contains(known, strings.ToLower(scheme)):
 	default:
 		hint := "import the backend's package, for example _ \"github.com/dogpile-go/dogpile/backend/memory\""

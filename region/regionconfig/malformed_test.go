@@ -53,6 +53,7 @@ func TestMalformedFiles(t *testing.T) {
 		"an unknown escape":        {in(2, `  fast: "\q"`), 2, "no YAML"},
 		"control characters":       {"regions: \x01\x02\n", 1, "no YAML"},
 		"not UTF-8":                {"regions: \xff\xfe\xfd\n", 1, "no YAML"},
+		"a scheme without quotes":  {in(2, "  fast: memory:"), 2, "stands in quotes"},
 		"an unknown anchor":        {in(6, "  users: *nobody"), 6, "no YAML"},
 		"a cyclic anchor":          {"regions: &r\n  users: *r\n  reports: {}\n", 2, "contains itself"},
 		"a cyclic merge":           {"regions:\n  users: &u {<<: *u}\n  reports: {}\n", 2, "contains itself"},

@@ -66,6 +66,9 @@ func yamlFault(data []byte, err error) *fault {
 		before, _, _ := bytes.Cut(data, []byte("*"+anchor[1]))
 		line = 1 + bytes.Count(before, []byte("\n"))
 	}
+	if strings.HasPrefix(message, "mapping values are not allowed") {
+		message += "; a text that ends with a colon, such as \"memory:\", stands in quotes"
+	}
 	return faultf(line, "this is no YAML: %.200s", message)
 }
 
