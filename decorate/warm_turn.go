@@ -13,7 +13,8 @@ import (
 var errElsewhere = errors.New("another process is warming")
 
 // takeTurn takes the turn, or returns errElsewhere. If it has to wait it returns
-// errElsewhere also when another process has finished meanwhile.
+// errElsewhere also when another process has finished meanwhile. That nobody is known to
+// have finished proves nothing: what was known before may have expired meanwhile.
 func (w *warmer[P]) takeTurn(ctx context.Context) error {
 	w.lease = nil
 	before := ""
@@ -29,7 +30,7 @@ func (w *warmer[P]) takeTurn(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case w.lease != nil && waited && finished != before:
+		case w.lease != nil && waited && finished != "" && finished != before:
 			w.lease.Release(ctx)
 			w.lease = nil
 			return errElsewhere

@@ -146,6 +146,27 @@ func TestWarmIsTakenOver(t *testing.T) {
 	})
 }
 
+// That somebody has finished is not known for ever. Who waits then does not take it for a
+// colleague's having finished just now.
+func TestWarmIsTakenOverLongAfterTheLastOne(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, _ *tap) {
+		cfg.Expiration = 24 * time.Hour
+		<-startProcess(t, cfg).warm(t.Context(), 4, decorate.WarmOptions{}).ended
+		time.Sleep(30 * time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := startProcess(t, cfg).warm(ctx, 40_000, decorate.WarmOptions{})
+		waiter := startProcess(t, cfg).warm(t.Context(), 40, decorate.WarmOptions{Wait: true})
+		time.Sleep(time.Hour)
+		cancel()
+		<-first.ended
+		<-waiter.ended
+		reported(t, waiter.report, waiter.err, 40, 40, 0, 0, 0)
+		if waiter.report.Elsewhere {
+			t.Errorf("%v; want that it goes on where the first one has stopped", waiter.report)
+		}
+	})
+}
+
 func TestWarmWaitsUntilItsContextEnds(t *testing.T) {
 	eachConfig(t, func(t *testing.T, cfg region.Config, _ *tap) {
 		cfg.MaxWait = time.Second // which is about values
