@@ -169,11 +169,6 @@ func (w *warmer[P]) flush(ctx context.Context, all bool) error {
 
 // create starts the creation of items as soon as it may begin.
 func (w *warmer[P]) create(ctx context.Context, items []warming.Item[P]) error {
-	if wait := w.pace.reserve(len(items)); wait > 0 {
-		if err := w.sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
 	for w.active == w.opts.Concurrency {
 		select {
 		case <-ctx.Done():
@@ -182,6 +177,12 @@ func (w *warmer[P]) create(ctx context.Context, items []warming.Item[P]) error {
 			w.tell(false)
 		case <-w.ends:
 			w.active--
+		}
+	}
+	// Not before: what has waited for others to end would begin together with the next.
+	if wait := w.pace.reserve(len(items)); wait > 0 {
+		if err := w.sleep(ctx, wait); err != nil {
+			return err
 		}
 	}
 	if err := w.check(ctx); err != nil {

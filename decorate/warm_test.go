@@ -347,6 +347,30 @@ func TestWarmAtARateAfterAPause(t *testing.T) {
 	})
 }
 
+// Creations that have to wait for slow ones keep the rate when those end together.
+func TestWarmAtARateBehindSlowCreations(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
+		r := openRegion(t, "test", cfg)
+		var mu sync.Mutex
+		var at []time.Duration
+		began, slow := time.Now(), time.After(20*time.Second)
+		answer := make(chan struct{})
+		go func() { <-slow; close(answer) }()
+		f := decorate.CacheOnArguments(r, func(_ context.Context, id int64) (int64, error) {
+			mu.Lock()
+			at = append(at, time.Since(began))
+			mu.Unlock()
+			<-answer
+			return id, nil
+		}, region.Namespace("f"))
+		report, err := decorate.Warm(t.Context(), f, upTo(7), decorate.WarmOptions{Rate: 1, Concurrency: 4})
+		reported(t, report, err, 7, 0, 7, 0, 0)
+		if want := "[0s 1s 2s 3s 20s 21s 22s]"; fmt.Sprint(at) != want {
+			t.Errorf("created at %v, want %v", at, want)
+		}
+	})
+}
+
 func TestWarmTellsOfProgress(t *testing.T) {
 	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
 		ctx, r := t.Context(), openRegion(t, "test", cfg)
