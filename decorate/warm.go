@@ -136,7 +136,8 @@ func (r WarmReport) String() string {
 // for each BatchSize of them. A backend in memory is shared by nobody, so there every
 // process warms its own.
 //
-// For a region that is disabled Warm does nothing, because nothing would be kept.
+// For a region that is disabled Warm does nothing, because nothing would be kept. One that
+// is disabled meanwhile ends the warming, with an error.
 //
 // Warm goes through args once, on the goroutine that has called it, and keeps none of
 // them, so there may be any number. They are looked up while they come. An iterator

@@ -294,6 +294,25 @@ func TestWarmWhileTheRegionIsReconfigured(t *testing.T) {
 	})
 }
 
+// What a region that has been disabled would not keep is not created.
+func TestWarmWhileTheRegionIsDisabled(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, _ *tap) {
+		r, running := openRegion(t, "test", cfg), atomic.Int64{}
+		f := slowly(r, "f", &running)
+		time.AfterFunc(5500*time.Millisecond, func() {
+			cfg.Disabled = true
+			if err := r.Reconfigure(cfg); err != nil {
+				t.Error(err)
+			}
+		})
+		report, err := decorate.Warm(t.Context(), f, upTo(1000), decorate.WarmOptions{BatchSize: 10})
+		var warm *decorate.WarmError
+		if !errors.As(err, &warm) || !errors.Is(warm.Cause, region.ErrConfig) || report.Seen > 50 {
+			t.Errorf("%v, %v; want that it ends", report, err)
+		}
+	})
+}
+
 // However many arguments there are, they are not kept.
 func TestWarmKeepsNoArguments(t *testing.T) {
 	r := openRegion(t, "test", region.Config{Backend: memory.New(memory.Config{MaxEntries: 100}), Expiration: time.Hour})

@@ -128,6 +128,9 @@ func (b *Bound[P, V]) lookAt(ctx context.Context, items []warming.Item[P]) ([]bo
 		return nil, err
 	}
 	defer st.leave()
+	if st.Disabled { // it was not when the turn was asked for
+		return nil, b.region.fail(fmt.Errorf("%w: it is disabled, and would keep nothing of what is created", ErrConfig))
+	}
 	a := asks{valueType: typeOf[V]()}
 	keys, opts := make([]string, len(items)), b.forGet
 	for i := range items {
