@@ -47,8 +47,8 @@ type WarmOptions struct {
 	// Defaults to 10.
 	MaxErrors int
 
-	// Progress is told how far the warming is: every ProgressEvery, when it begins
-	// to wait for another process, and, with Done, once at the end. It is called by
+	// Progress is told how far the warming is: every ProgressEvery, also while it waits
+	// for another process, when it begins to do so, and, with Done, once at the end. It is called by
 	// the goroutine that has called Warm, one call at a time, so not while that is
 	// busy with the caller's iterator, and the warming does not go on without it.
 	// Defaults to nil: nobody is told.

@@ -15,7 +15,7 @@ import (
 const longestGather = 100 * time.Millisecond
 
 // warmer is one call of Warm. What it does is done by the goroutine that has called
-// Warm, apart from the creations.
+// Warm, apart from the creations and from waiting for another process.
 type warmer[P any] struct {
 	opts   WarmOptions
 	source warming.Source[P]

@@ -43,10 +43,24 @@ func (w *warmer[P]) takeTurn(ctx context.Context) error {
 			w.waiting = true
 			w.tell(false)
 		}
-		if err := w.insist(ctx, func() error { return w.turn.Wait(ctx) }); err != nil {
+		if err := w.insist(ctx, func() error { return w.await(ctx) }); err != nil {
 			return err
 		}
 		w.waiting = false
+	}
+}
+
+// await waits until the turn may be free, and tells Progress meanwhile.
+func (w *warmer[P]) await(ctx context.Context) error {
+	free := make(chan error, 1)
+	w.under.Go(func() { free <- w.turn.Wait(ctx) })
+	for {
+		select {
+		case err := <-free:
+			return err
+		case <-w.ticks:
+			w.tell(false)
+		}
 	}
 }
 

@@ -146,6 +146,44 @@ func TestWarmIsTakenOver(t *testing.T) {
 	})
 }
 
+// Waiting for another process may take hours, in which Progress is told as well.
+func TestWarmTellsOfProgressWhileItWaits(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, _ *tap) {
+		first := startProcess(t, cfg).warm(t.Context(), 40, decorate.WarmOptions{})
+		var waiting int
+		waiter := startProcess(t, cfg)
+		_, err := decorate.Warm(t.Context(), waiter.Func, upTo(40), decorate.WarmOptions{
+			Wait: true, ProgressEvery: 3 * time.Second, Progress: func(r decorate.WarmReport) {
+				if r.Elsewhere && !r.Done {
+					waiting++
+				}
+			},
+		})
+		if waiting != 4 || err != nil { // at 0, 3, 6 and 9 seconds
+			t.Errorf("told %d times that it waits, %v; want 4", waiting, err)
+		}
+		<-first.ended
+
+		// A Progress that panics then leaves nothing behind.
+		time.Sleep(time.Hour)
+		first = startProcess(t, cfg).warm(t.Context(), 40, decorate.WarmOptions{})
+		func() {
+			defer func() {
+				if v := recover(); v != "progress" {
+					t.Errorf("Warm panics with %v", v)
+				}
+			}()
+			began := time.Now()
+			_, _ = decorate.Warm(t.Context(), waiter.Func, upTo(40), decorate.WarmOptions{Wait: true, Progress: func(decorate.WarmReport) {
+				if time.Since(began) > 2*time.Second {
+					panic("progress")
+				}
+			}})
+		}()
+		<-first.ended
+	})
+}
+
 // That somebody has finished is not known for ever. Who waits then does not take it for a
 // colleague's having finished just now.
 func TestWarmIsTakenOverLongAfterTheLastOne(t *testing.T) {
