@@ -39,8 +39,9 @@ type WarmOptions struct {
 	Rate float64
 
 	// BatchSize is how many keys are looked up in one round trip, and how many
-	// arguments a [MultiFunc] is given in one call at most. A batch is not waited
-	// for if arguments come slowly. Defaults to 256.
+	// arguments a [MultiFunc] is given in one call at most. If arguments come slowly
+	// they do not wait for a full batch, but for the next one, or the end: Warm cannot
+	// do anything while the iterator does not return. Defaults to 256.
 	BatchSize int
 
 	// MaxErrors is how many failures [WarmError] keeps; more are only counted.
@@ -140,8 +141,9 @@ func (r WarmReport) String() string {
 // is disabled meanwhile ends the warming, with an error.
 //
 // Warm goes through args once, on the goroutine that has called it, and keeps none of
-// them, so there may be any number. They are looked up while they come. An iterator
-// that may block should obey ctx itself: Warm cannot interrupt it. If it panics, or
+// them, so there may be any number. They are looked up while they come, but not before the
+// next one has come or the iterator has ended. One that may block should obey ctx itself:
+// Warm cannot interrupt it. If it panics, or
 // Progress or a function that makes keys or tags does, so does Warm, when all it has
 // started has ended.
 //

@@ -11,7 +11,8 @@ import (
 	"github.com/dogpile-go/dogpile/region"
 )
 
-// longestGather is how long the first argument of a batch waits for others.
+// longestGather is how long the first argument of a batch waits for others, beside the
+// time that the iterator takes for the next one.
 const longestGather = 100 * time.Millisecond
 
 // warmer is one call of Warm. What it does is done by the goroutine that has called
