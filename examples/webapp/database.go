@@ -45,7 +45,9 @@ func openDatabase(ctx context.Context, file string) (_ *temporary, err error) {
 		}
 		file = filepath.Join(t.folder, "shop.db")
 	}
-	t.DB, err = sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)")
+	// A transaction takes the right to write when it begins: one that has only read first is
+	// refused it, at once, if another has written meanwhile.
+	t.DB, err = sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate")
 	if err == nil {
 		err = fill(ctx, t.DB)
 	}

@@ -250,6 +250,20 @@ func TestOnEveryBackend(t *testing.T) {
 	}
 }
 
+// Writers wait for one another.
+func TestWritesAtTheSameTime(t *testing.T) {
+	s := start(t, "memory:?max_entries=1000", "", 0)
+	var writers sync.WaitGroup
+	for id := range 8 {
+		writers.Go(func() {
+			for cents := range 20 {
+				s.answers("PUT", fmt.Sprintf("/products/%d", id+1), fmt.Sprintf(`{"name":"Lamp","category":"lamps","cents":%d}`, cents), 200)
+			}
+		})
+	}
+	writers.Wait()
+}
+
 // A request that is under way when the service stops is answered.
 func TestShutdown(t *testing.T) {
 	s := start(t, "memory:?max_entries=1000", "", 0)
