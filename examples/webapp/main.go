@@ -73,15 +73,17 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := region.ConfigureAll(setup); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, Products.Close(), Categories.Close()) }()
+	// Before the regions, so that it is closed behind them: who was given a stale value has
+	// gone, and its creation still asks the database.
 	db, err := openDatabase(ctx, o.database)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := region.ConfigureAll(setup); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, Products.Close(), Categories.Close()) }()
 	goods := newCatalogue(db, o.queryTime)
 
 	listener, err := net.Listen("tcp", o.addr)

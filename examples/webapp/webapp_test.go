@@ -300,6 +300,21 @@ func TestShutdown(t *testing.T) {
 	s.end()
 }
 
+// What is created behind a stale value still finds the database when the service stops.
+func TestShutdownWhileCreating(t *testing.T) {
+	s := start(t, "memory:?max_entries=1000", "", 300*time.Millisecond)
+	s.gets("/products/7", 200)
+	before := Products.Stats()
+	if err := Products.Invalidate(t.Context(), region.Soft); err != nil {
+		t.Error(err)
+	}
+	s.gets("/products/7", 200)
+	s.end()
+	if failed := Products.Stats().FailedCreations - before.FailedCreations; failed > 0 {
+		t.Errorf("%d creations have failed", failed)
+	}
+}
+
 // What is wrong with the file is told, with its line, and nothing is left running.
 func TestBadConfiguration(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cache.yaml")
