@@ -96,7 +96,9 @@ func (c *catalogue) put(ctx context.Context, p Product) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	// After the commit: what is created from now on has read the new row.
+	// After the commit: what is created from now on has read the new row. Who has asked for
+	// the change may be gone by now, but the others have to be told.
+	ctx = context.WithoutCancel(ctx)
 	err = errors.Join(c.product.Invalidate(ctx, p.ID), c.category.Invalidate(ctx, p.Category))
 	if former != p.Category {
 		err = errors.Join(err, c.category.Invalidate(ctx, former))

@@ -21,9 +21,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/memcachedtest"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 	"github.com/dogpile-go/dogpile/region"
+	"github.com/dogpile-go/dogpile/region/regiontest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -262,6 +264,40 @@ func TestWritesAtTheSameTime(t *testing.T) {
 		})
 	}
 	writers.Wait()
+}
+
+// gone is a backend that a request's client does not wait for.
+type gone struct {
+	backend.Backend
+	leave context.CancelFunc
+}
+
+func (g gone) Delete(ctx context.Context, keys []backend.Key) error {
+	g.leave()
+	return errors.Join(ctx.Err(), g.Backend.Delete(ctx, keys))
+}
+
+// What has been written is invalidated, also if nobody waits for the answer any more.
+func TestClientThatLeaves(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	for _, r := range []*region.Region{Products, Categories} {
+		regiontest.Configure(t, r, func(cfg *region.Config) {
+			cfg.Wrap = append(cfg.Wrap, func(b backend.Backend) backend.Backend { return gone{b, leave} })
+		})
+	}
+	db, err := openDatabase(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := newCatalogue(db, 0).put(ctx, Product{ID: 1, Name: "Lamp", Category: "lamps"}); err != nil {
+		t.Error(err)
+	}
 }
 
 // A request that is under way when the service stops is answered.
