@@ -143,9 +143,10 @@ func (r WarmReport) String() string {
 // Warm goes through args once, on the goroutine that has called it, and keeps none of
 // them, so there may be any number. They are looked up while they come, but not before the
 // next one has come or the iterator has ended. One that may block should obey ctx itself:
-// Warm cannot interrupt it. If it panics, or
-// Progress or a function that makes keys or tags does, so does Warm, when all it has
-// started has ended.
+// Warm cannot interrupt it. One that fails should cancel ctx, best with the error as the
+// cause, or what it has given so far is taken for all there is. If it panics, or Progress
+// or a function that makes keys or tags does, so does Warm, when all it has started has
+// ended.
 //
 // The error is a [*WarmError] if some values could not be created, or if the warming
 // ended early: because ctx ended, or because the backend failed. What cannot be looked up

@@ -109,19 +109,28 @@ func (c *catalogue) put(ctx context.Context, p Product) error {
 	return nil
 }
 
-// categories lists the categories that there are, for the warming.
-func (c *catalogue) categories(ctx context.Context) iter.Seq[string] {
+// categories lists the categories that there are, for the warming. If it cannot, it says why
+// to fail.
+func (c *catalogue) categories(ctx context.Context, fail func(error)) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		rows, err := c.db.QueryContext(ctx, "SELECT DISTINCT category FROM products ORDER BY category")
 		if err != nil {
+			fail(err)
 			return
 		}
 		defer rows.Close()
 		for rows.Next() {
 			var name string
-			if rows.Scan(&name) != nil || !yield(name) {
+			if err := rows.Scan(&name); err != nil {
+				fail(err)
 				return
 			}
+			if !yield(name) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			fail(err)
 		}
 	}
 }

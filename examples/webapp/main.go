@@ -120,7 +120,10 @@ func run(ctx context.Context, o options) (err error) {
 // warm creates what people ask for first, if it is not there already. Requests are
 // answered meanwhile.
 func warm(ctx context.Context, goods *catalogue, log *log.Logger) {
-	report, err := decorate.Warm(ctx, goods.category, goods.categories(ctx), decorate.WarmOptions{
+	// A list that breaks off ends the warming, which would take it for the whole list.
+	listing, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	report, err := decorate.Warm(listing, goods.category, goods.categories(listing, fail), decorate.WarmOptions{
 		Progress: func(r decorate.WarmReport) {
 			if !r.Done {
 				log.Print("warming categories: ", r)

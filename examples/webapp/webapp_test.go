@@ -300,6 +300,21 @@ func TestClientThatLeaves(t *testing.T) {
 	}
 }
 
+// A list that cannot be had is not taken for an empty one.
+func TestWarmingWithoutTheDatabase(t *testing.T) {
+	regiontest.Configure(t, Categories)
+	db, err := openDatabase(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	said := &written{more: make(chan struct{}, 1)}
+	warm(t.Context(), newCatalogue(db, 0), log.New(said, "", 0))
+	said.says(t, "database is closed")
+}
+
 // A request that is under way when the service stops is answered.
 func TestShutdown(t *testing.T) {
 	s := start(t, "memory:?max_entries=1000", "", 0)
