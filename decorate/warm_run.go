@@ -29,7 +29,7 @@ type warmer[P any] struct {
 	ticks   <-chan time.Time // when Progress is to be told; nil: never
 
 	batch   []warming.Item[P] // gathered, and not looked up yet
-	known   map[string]bool   // the keys in batch
+	known   map[string]bool   // the keys in batch and in lacking
 	since   time.Time         // when the first one of batch came
 	lacking []warming.Item[P] // looked up, and to be created
 
@@ -164,6 +164,9 @@ func (w *warmer[P]) flush(ctx context.Context, all bool) error {
 			return err
 		}
 		w.lacking = w.lacking[n:]
+	}
+	for i := range w.lacking {
+		w.known[w.lacking[i].Key] = true
 	}
 	return nil
 }

@@ -490,6 +490,30 @@ func TestWarmCreatesDuplicatesOnce(t *testing.T) {
 	})
 }
 
+// What waits for others to be created with is known when it comes again.
+func TestWarmCreatesDuplicatesOnceInBatches(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
+		ctx, r := t.Context(), openRegion(t, "test", cfg)
+		var asked []int64
+		f := decorate.CacheMultiOnArguments(r, func(_ context.Context, ids []int64) (map[int64]int64, error) {
+			asked = append(asked, ids...)
+			values := map[int64]int64{}
+			for _, id := range ids {
+				values[id] = id
+			}
+			return values, nil
+		}, region.Namespace("f"))
+		for id := range int64(2) {
+			_ = f.Set(ctx, map[int64]int64{id: id})
+		}
+		report, err := decorate.Warm(ctx, f, slices.Values([]int64{0, 1, 2, 3, 2, 4, 5, 3, 6}), decorate.WarmOptions{BatchSize: 4, Concurrency: 1})
+		reported(t, report, err, 9, 4, 5, 0, 0)
+		if want := "[2 3 4 5 6]"; fmt.Sprint(asked) != want {
+			t.Errorf("asked for %v, want %v", asked, want)
+		}
+	})
+}
+
 func TestWarmGoesOnAfterFailures(t *testing.T) {
 	boom := errors.New("boom")
 	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
