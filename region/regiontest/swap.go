@@ -34,10 +34,7 @@ func Swap(t testing.TB, r *region.Region, b backend.Backend, configure ...func(*
 			strings.Join(region.Declared(), ", "))
 	}
 	taken.take(t, "Swap", r)
-	own := b == nil
-	if own {
-		b = memory.New(memory.Config{})
-	}
+	var own backend.Backend
 	restore, err := r.Substitute(func(cfg *region.Config) {
 		if cfg.Backend == nil { // not configured
 			cfg.Expiration, cfg.StaleFor = time.Hour, time.Hour
@@ -48,10 +45,14 @@ func Swap(t testing.TB, r *region.Region, b backend.Backend, configure ...func(*
 				f(cfg)
 			}
 		}
+		if cfg.Backend == nil { // last, so that it is not left behind if configure has another one
+			own = memory.New(memory.Config{})
+			cfg.Backend = own
+		}
 	})
 	if err != nil {
-		if own {
-			b.Close()
+		if own != nil {
+			own.Close()
 		}
 		t.Fatalf("regiontest.Swap: %v", err)
 	}

@@ -138,6 +138,15 @@ func TestSwapOfARegionThatIsNotConfigured(t *testing.T) {
 	}
 }
 
+// No backend is left behind where configure brings one along: a bubble would not end.
+func TestSwapWhoseConfigureHasABackend(t *testing.T) {
+	r := region.Declare("regiontest.brought")
+	synctest.Test(t, func(t *testing.T) {
+		regiontest.Swap(t, r, nil, func(cfg *region.Config) { cfg.Backend = memory.New(memory.Config{}) })
+		ask(t, r, "k")
+	})
+}
+
 func TestSwapOfADisabledRegion(t *testing.T) {
 	r := region.Declare("regiontest.disabled")
 	regiontest.Configure(t, r, func(c *region.Config) { c.Disabled = true })
