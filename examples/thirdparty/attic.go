@@ -78,7 +78,7 @@ func (a *attic) Set(ctx context.Context, items []backend.Item, guards []backend.
 	for _, item := range items {
 		if err == nil && item.Err == nil && item.Entry != nil {
 			for key := range a.entries { // some key, if there is no room
-				if len(a.entries) < a.most {
+				if _, there := a.entries[item.Key]; there || len(a.entries) < a.most {
 					break
 				}
 				delete(a.entries, key)

@@ -71,6 +71,24 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// What is replaced needs no more room, and takes none from others.
+func TestReplacementWithoutRoom(t *testing.T) {
+	b, err := backend.Open("attic:?max_entries=3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for i := range 100 {
+		items := []backend.Item{{Key: backend.Key{Name: fmt.Sprint(i % 3)}, Entry: &backend.Entry{Data: []byte("v")}}}
+		if _, err := b.Set(t.Context(), items, nil); err != nil || items[0].Err != nil {
+			t.Fatal(err, items[0].Err)
+		}
+		if n := len(b.(*attic).entries); n != min(i+1, 3) {
+			t.Fatalf("%d entries after %d were set", n, i+1)
+		}
+	}
+}
+
 func TestItIsShort(t *testing.T) {
 	source, err := os.ReadFile("attic.go")
 	if n := strings.Count(string(source), "\n"); err != nil || n >= 100 {
