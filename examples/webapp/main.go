@@ -130,8 +130,10 @@ func warm(ctx context.Context, goods *catalogue, log *log.Logger) {
 			}
 		},
 	})
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil:
+		log.Print("warmed categories: ", report)
+	case ctx.Err() == nil:
 		log.Print("warming categories: ", err)
 	}
-	log.Print("warmed categories: ", report)
 }

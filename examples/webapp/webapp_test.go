@@ -313,6 +313,9 @@ func TestWarmingWithoutTheDatabase(t *testing.T) {
 	said := &written{more: make(chan struct{}, 1)}
 	warm(t.Context(), newCatalogue(db, 0), log.New(said, "", 0))
 	said.says(t, "database is closed")
+	if text := said.String(); strings.Contains(text, "warmed") {
+		t.Errorf("the log says %q; want that nothing was warmed", text)
+	}
 }
 
 // A request that is under way when the service stops is answered.
