@@ -67,6 +67,9 @@ func productIn(body io.Reader) (p Product, err error) {
 	if err := decoder.Decode(&p); err != nil {
 		return p, err
 	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return p, errors.New("there is more than one product")
+	}
 	if p.Name == "" || p.Category == "" || p.Cents < 0 {
 		return p, errors.New("a product has a name, a category, and cents that are not negative")
 	}

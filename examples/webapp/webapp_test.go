@@ -230,6 +230,7 @@ func TestOnEveryBackend(t *testing.T) {
 			for path, body := range map[string]string{
 				"/products/x": "", "/products/0": `{"name":"n","category":"c","cents":1}`, "/products/1": `{"name":"n","category":"c","cents":-1}`,
 				"/products/2": `{"nam":"n"}`, "/products/3": `{"name":"` + strings.Repeat("n", longestBody) + `"}`, "/products/4": "",
+				"/products/5": `{"name":"n","category":"c","cents":1}{"name":"m","category":"c","cents":1}`,
 			} {
 				s.answers("PUT", path, body, 400)
 			}
