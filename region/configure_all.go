@@ -21,10 +21,12 @@ import (
 //
 // Each of adjust is called for each region, in the order of their names, with the
 // configuration made of setup, and may change it: it can set what cannot stand in a file,
-// such as an Observer. It must not configure regions.
+// such as an Observer. It must not configure regions. Config.Backend is open by then, and
+// another region may have the same: whoever replaces it closes it when no region uses it.
 //
 // The error is a [*SetupError] with everything that is wrong, at once; it wraps
-// [ErrConfig]. Nothing is left open then. Backends are opened but need not answer.
+// [ErrConfig]. What ConfigureAll has opened is closed then, and a backend that adjust has
+// brought is not. Backends are opened but need not answer.
 func ConfigureAll(setup Setup, adjust ...func(name string, cfg *Config)) error {
 	p := &problems{setup: &setup}
 	plans := setup.check(p)
@@ -296,19 +298,22 @@ func configureTogether(p *problems, plans []*plan) bool {
 	}
 	states := make([]*state, 0, len(plans))
 	for _, pl := range plans {
-		next, err := (*state)(nil), ErrAlreadyConfigured
-		if pl.region.state.Load() == nil {
-			next, err = pl.region.open(pl.config)
+		if pl.region.state.Load() != nil { // somebody else was first
+			p.add("regions."+pl.name, ErrAlreadyConfigured)
+			continue
 		}
+		next, err := pl.region.open(pl.config)
 		if err != nil {
-			p.add("regions."+pl.name, errors.Unwrap(err))
+			p.add("regions."+pl.name, errors.Unwrap(err)) // without the region's name
 			continue
 		}
 		states = append(states, next)
 	}
 	if len(p.list) > 0 {
+		// The backends are closed by whoever has opened them, as after Configure has
+		// returned an error.
 		for _, st := range states {
-			_ = st.close(ErrClosed, nil)
+			shares.drop(st.Backend)
 		}
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/mangle"
+	"github.com/dogpile-go/dogpile/backend/memory"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 	"github.com/dogpile-go/dogpile/region"
 	"github.com/dogpile-go/dogpile/region/regionconfig"
@@ -328,6 +330,61 @@ func TestAllOrNothing(t *testing.T) {
 	}), []string{"regions.users", "MaxWait is negative"})
 	if _, err := opened["reports"].Get(t.Context(), backend.Key{}, nil); err == nil {
 		t.Error("a backend is open although nothing was configured")
+	}
+}
+
+// Of several at the same time one configures the regions, and the others say so.
+func TestConfigureAllTwiceAtOnce(t *testing.T) {
+	setup := region.Setup{
+		Defaults: region.RegionSetup{Backend: "memory:", Expiration: new(region.Duration(time.Minute))},
+		Regions:  map[string]region.RegionSetup{"users": {}, "reports": {}},
+	}
+	const callers = 2
+	var ready sync.WaitGroup
+	ready.Add(callers)
+	errs := make(chan error, callers)
+	for range callers {
+		go func() {
+			var once sync.Once
+			errs <- region.ConfigureAll(setup, func(string, *region.Config) {
+				once.Do(func() { ready.Done(); ready.Wait() }) // both have found the regions free
+			})
+		}()
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(users.Close(), reports.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	first, second := <-errs, <-errs
+	if first != nil {
+		first, second = second, first
+	}
+	if first != nil {
+		t.Fatal(first, second)
+	}
+	tells(t, second, []string{"regions.reports", "configured already"}, []string{"regions.users", "configured already"})
+	if !errors.Is(second, region.ErrAlreadyConfigured) {
+		t.Errorf("the error is %v, want ErrAlreadyConfigured", second)
+	}
+}
+
+// A backend that was not opened by ConfigureAll is not closed by it.
+func TestAFailedConfigureAllLeavesOthersBackends(t *testing.T) {
+	own := memory.New(memory.Config{})
+	defer own.Close()
+	tells(t, configured(t, region.Setup{
+		Defaults: region.RegionSetup{Backend: "memory:", Expiration: new(region.Duration(time.Minute))},
+		Regions:  map[string]region.RegionSetup{"users": {}, "reports": {}},
+	}, func(name string, c *region.Config) {
+		if name == "reports" {
+			c.Backend = own
+		} else {
+			c.MaxWait = -5
+		}
+	}), []string{"regions.users", "MaxWait is negative"})
+	if _, err := own.Get(t.Context(), backend.Key{}, nil); err != nil {
+		t.Errorf("the backend of the caller is closed: %v", err)
 	}
 }
 
