@@ -39,7 +39,8 @@
 // backend of the region users, DOGPILE_DEFAULTS_EXPIRATION one of defaults, and
 // DOGPILE_BACKENDS_SHARED the URL of the backend shared. Letters are upper case, and what
 // is no letter or digit is an underscore. A variable that is empty counts as not set; one
-// that begins with DOGPILE_ and means nothing is an error.
+// that begins with DOGPILE_, means nothing and does not stand in the URL of a backend, as
+// ${DOGPILE_REDIS_PASSWORD} may, is an error.
 //
 // # Errors
 //

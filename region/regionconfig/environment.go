@@ -103,6 +103,7 @@ func (r *reader) variable(name, value string) {
 		}
 		r.origins["backends."+backend] = name
 		r.setup.Backends[backend] = value
+	case r.used[name]:
 	default:
 		r.wrong("", name, unknown("environment variable", name, slices.Sorted(maps.Keys(known))[:]))
 	}

@@ -75,6 +75,18 @@ func TestOnlyEnvironment(t *testing.T) {
 	}
 }
 
+// A variable that a URL asks for may have any name.
+func TestVariablesOfURLs(t *testing.T) {
+	t.Setenv("DOGPILE_REDIS_PASSWORD", "secret")
+	path := file(t, "c.yaml", "defaults: {backend: 'redis://:${DOGPILE_REDIS_PASSWORD}@127.0.0.1/0', expiration: 5m}\nregions: {users: {}, reports: {}}")
+	if _, err := regionconfig.Load(path); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("DOGPILE_REDIS_PASWORD", "secret")
+	_, err := regionconfig.Load(path)
+	tells(t, err, []string{"DOGPILE_REDIS_PASWORD: ", "no environment variable"})
+}
+
 func TestEnvironmentMistakes(t *testing.T) {
 	for variable, wants := range map[string][]string{
 		"DOGPILE_USERS_EXPIRATON=5m":       {"DOGPILE_USERS_EXPIRATON: ", "did you mean DOGPILE_USERS_EXPIRATION?"},

@@ -28,6 +28,7 @@ func (r *reader) expanded(setting, url string) string {
 			r.wrong(setting, "", fmt.Errorf("${ stands there without the name of an environment variable and }; write $${ for the two characters themselves"))
 			return ""
 		}
+		r.used[name] = true
 		value, set := os.LookupEnv(name)
 		if !set || value == "" {
 			r.wrong(setting, "", fmt.Errorf("the environment variable %s is not set", name))

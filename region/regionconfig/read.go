@@ -11,10 +11,11 @@ type reader struct {
 	setup    region.Setup
 	origins  map[string]string
 	problems []region.Problem
+	used     map[string]bool // the environment variables that stand in URLs
 }
 
 func newReader() *reader {
-	r := &reader{origins: map[string]string{}}
+	r := &reader{origins: map[string]string{}, used: map[string]bool{}}
 	r.setup.Backends, r.setup.Regions = map[string]string{}, map[string]region.RegionSetup{}
 	r.setup.Origin = func(setting string) string { return r.origins[setting] }
 	return r
