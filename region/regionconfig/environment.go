@@ -101,6 +101,7 @@ func (r *reader) variable(name, value string) {
 		if backend == "" {
 			backend = strings.ToLower(own)
 		}
+		r.overridden("backends." + backend)
 		r.origins["backends."+backend] = name
 		r.setup.Backends[backend] = value
 	case r.used[name]:
@@ -111,6 +112,7 @@ func (r *reader) variable(name, value string) {
 
 func (r *reader) override(t target, variable, value string) {
 	path := t.path + "." + t.name
+	r.overridden(path)
 	r.origins[path] = variable
 	into := &r.setup.Defaults
 	name, isRegion := strings.CutPrefix(t.path, "regions.")

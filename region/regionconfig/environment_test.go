@@ -87,6 +87,26 @@ func TestVariablesOfURLs(t *testing.T) {
 	tells(t, err, []string{"DOGPILE_REDIS_PASWORD: ", "no environment variable"})
 }
 
+// What another URL takes the place of need not have its variables.
+func TestOverriddenURLsNeedNoVariables(t *testing.T) {
+	for variable, url := range map[string]string{
+		"DOGPILE_BACKENDS_SHARED":  "backends: {shared: 'redis://:${NOT_SET}@h/0'}\ndefaults: {backend: shared, expiration: 5m}\n",
+		"DOGPILE_DEFAULTS_BACKEND": "defaults: {backend: 'redis://:${NOT_SET}@h/0', expiration: 5m}\n",
+	} {
+		path := file(t, "c.yaml", url+"regions: {users: {}, reports: {}}")
+		_, err := regionconfig.Load(path)
+		tells(t, err, []string{"the environment variable NOT_SET is not set"})
+		t.Run(variable, func(t *testing.T) {
+			t.Setenv(variable, "memory:")
+			setup, err := regionconfig.Load(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			configs(t, setup)
+		})
+	}
+}
+
 func TestEnvironmentMistakes(t *testing.T) {
 	for variable, wants := range map[string][]string{
 		"DOGPILE_USERS_EXPIRATON=5m":       {"DOGPILE_USERS_EXPIRATON: ", "did you mean DOGPILE_USERS_EXPIRATION?"},

@@ -1,10 +1,23 @@
 package regionconfig
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/dogpile-go/dogpile/region"
 )
+
+var errNotSet = errors.New("is not set")
+
+// overridden forgets that the URL of a backend lacks a variable, as it is not used.
+func (r *reader) overridden(setting string) {
+	r.problems = slices.DeleteFunc(r.problems, func(p region.Problem) bool {
+		return p.Setting == setting && errors.Is(p.Err, errNotSet)
+	})
+}
 
 // expanded replaces the environment variables in the URL of a backend. What stands
 // between // and @ is a user and a password, in which special characters are escaped.
@@ -31,7 +44,7 @@ func (r *reader) expanded(setting, url string) string {
 		r.used[name] = true
 		value, set := os.LookupEnv(name)
 		if !set || value == "" {
-			r.wrong(setting, "", fmt.Errorf("the environment variable %s is not set", name))
+			r.wrong(setting, "", fmt.Errorf("the environment variable %s %w", name, errNotSet))
 			return ""
 		}
 		if secret(out.String(), behind) {

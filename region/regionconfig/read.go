@@ -153,7 +153,10 @@ func (r *reader) region(name, path string, from *node, into *region.RegionSetup)
 // setText sets a setting, whose environment variables are replaced if it is a backend.
 func (r *reader) setText(path string, s setting, into *region.RegionSetup, value string) {
 	if s.name == "backend" {
-		value = r.expanded(path, value)
+		before := len(r.problems)
+		if value = r.expanded(path, value); len(r.problems) > before {
+			return
+		}
 	}
 	if err := s.set(into, value); err != nil {
 		r.wrong(path, "", err)
