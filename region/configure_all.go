@@ -134,7 +134,7 @@ func (s *Setup) plan(p *problems, name string) *plan {
 	}
 	switch url, known := s.Backends[pl.backend]; {
 	case pl.backend == "":
-		p.addf(here, "no backend is set, and defaults have none; write backend: and one of %s, or a URL", s.backendNames())
+		p.add(here, &lack{"defaults", fmt.Sprintf("no backend is set, and defaults have none; write backend: and one of %s, or a URL", s.backendNames())})
 	case known:
 		pl.url, pl.setting = url, "backends."+pl.backend
 	case strings.Contains(pl.backend, ":"):
@@ -145,7 +145,7 @@ func (s *Setup) plan(p *problems, name string) *plan {
 		if meant := spelling.Nearest(pl.backend, slices.Collect(maps.Keys(s.Backends))); meant != "" {
 			hint = fmt.Sprintf("did you mean %q?", meant)
 		}
-		p.addf(pl.setting, "%.60q is neither the name of a backend nor a URL: %s", pl.backend, hint)
+		p.add(pl.setting, &lack{"backends", fmt.Sprintf("%.60q is neither the name of a backend nor a URL: %s", pl.backend, hint)})
 	}
 
 	// chosen returns where the setting stands that counts.
@@ -192,7 +192,7 @@ func (s *Setup) plan(p *problems, name string) *plan {
 	}
 	span("expiration", own.Expiration, all.Expiration, &c.Expiration, Forever)
 	if expiration := cmpOr(own.Expiration, all.Expiration); expiration == nil {
-		p.addf(here, "expiration %w, and neither in defaults; write the age at which a value is created anew, such as 5m, or forever", errNotSet)
+		p.add(here, &lack{"defaults", "expiration is not set, and neither in defaults; write the age at which a value is created anew, such as 5m, or forever"})
 	} else if *expiration == 0 {
 		p.addf(chosen("expiration", own.Expiration != nil), "is zero; write the age at which a value is created anew, such as 5m, or forever")
 	}

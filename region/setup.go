@@ -1,7 +1,6 @@
 package region
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -218,5 +217,11 @@ func (s *Setup) origin(setting string) string {
 	}
 }
 
-// errNotSet is the Err of a setting that has to be there.
-var errNotSet = errors.New("is not set")
+// lack is the Err of a setting for which something is not there. Package regionconfig
+// asks it where that could stand, which may be what it could not read.
+type lack struct{ section, text string }
+
+func (l *lack) Error() string { return l.text }
+
+// Section returns the name of the section that could have it.
+func (l *lack) Section() string { return l.section }

@@ -70,18 +70,21 @@ func (r *reader) check() {
 		return // a whole section is missing, or has another name
 	}
 	for _, p := range wrong.Problems {
-		if !slices.ContainsFunc(before, func(b region.Problem) bool { return follows(p.Setting, b.Setting) }) {
+		if !slices.ContainsFunc(before, func(b region.Problem) bool { return follows(p, b.Setting) }) {
 			r.problems = append(r.problems, p)
 		}
 	}
 }
 
-// follows reports whether what is wrong with a setting may come of a part of it, or of
-// what it takes its values from, not having been read.
-func follows(setting, unread string) bool {
-	if setting == unread || strings.HasPrefix(unread, setting+".") {
+// follows reports whether there may be a problem only because a setting could not be read:
+// what is missing may be what stands there.
+func follows(p region.Problem, unread string) bool {
+	var lack interface {
+		error
+		Section() string
+	}
+	if errors.As(p.Err, &lack) && (strings.HasPrefix(unread, lack.Section()+".") || strings.HasPrefix(unread, p.Setting+".")) {
 		return true
 	}
-	isRegion := strings.HasPrefix(setting, "regions.")
-	return isRegion && (strings.HasPrefix(unread, "defaults.") || strings.HasPrefix(unread, "backends."))
+	return p.Setting == unread
 }

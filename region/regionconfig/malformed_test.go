@@ -189,8 +189,27 @@ regions:
 		[]string{line(5), "regions.users.refresh"},
 		[]string{"DOGPILE_REPORTS_MAX_WAIT: regions.reports.max_wait"},
 		[]string{line(2), `backends.shared`, `did you mean "redis"?`},
+		[]string{line(6), "regions.orders", "no region of this name is declared"},
+		[]string{line(5), "regions.users.codec", "jsno"},
 	)
 	t.Logf("%v", err)
+}
+
+// What is missing because it could not be read is not told of besides.
+func TestProblemsThatFollow(t *testing.T) {
+	for name, test := range map[string]struct{ file, setting string }{
+		"a backend that was not read": {"backends: {fast: 5}\ndefaults: {backend: fast, expiration: 5m}\nregions: {users: {backend: fast}, reports: {}}", "backends.fast"},
+		"defaults":                    {"defaults: {backend: [x], expiration: 5m}\nregions: {users: {}, reports: {}}", "defaults.backend"},
+		"a region's own":              {"defaults: {backend: 'memory:'}\nregions: {users: {expiraton: 5m}, reports: {expiration: 5m}}", "regions.users.expiraton"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := regionconfig.Load(file(t, "c.yaml", test.file))
+			tells(t, err, []string{test.setting})
+		})
+	}
+	// One region's mistake says nothing of another one's.
+	_, err := regionconfig.Load(file(t, "c.yaml", "regions: {users: {backend: 'memory:', refresh: x, expiration: 5m}}"))
+	tells(t, err, []string{"regions.users.refresh"}, []string{`"reports" is declared and not configured`})
 }
 
 // What only ConfigureAll can see is all told too.
