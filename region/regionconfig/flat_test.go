@@ -1,6 +1,7 @@
 package regionconfig_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -52,24 +53,25 @@ func TestFlatMistakes(t *testing.T) {
 		values map[string]string
 		wants  [][]string
 	}{
-		"an unknown backend":     {map[string]string{"p.users.backend": "dogpile.cache.rediss"}, [][]string{{"p.users.backend: regions.users.backend: ", "did you mean dogpile.cache.redis?"}}},
-		"an unknown argument":    {map[string]string{"p.users.backend": "dogpile.cache.redis", "p.users.arguments.hots": "h"}, [][]string{{"p.users.arguments.hots: ", "did you mean host?"}}},
-		"arguments alone":        {map[string]string{"p.users.backend": "redis://h/0", "p.users.arguments.host": "h"}, [][]string{{"p.users.arguments.host: ", "into the URL"}}},
-		"no servers":             {map[string]string{"p.users.backend": "dogpile.cache.memcached"}, [][]string{{"the argument url is missing"}}},
-		"a relative file":        {map[string]string{"p.users.backend": "dogpile.cache.dbm", "p.users.arguments.filename": "x"}, [][]string{{"full path"}}},
-		"a user alone":           {map[string]string{"p.users.backend": "dogpile.cache.redis", "p.users.arguments.username": "u"}, [][]string{{"needs password"}}},
-		"a bad time":             {map[string]string{"p.users.expiration_time": "soon"}, [][]string{{"p.users.expiration_time: ", "no number of seconds"}}},
-		"a negative time":        {map[string]string{"p.users.expiration_time": "-5"}, [][]string{{"is negative"}}},
-		"no time at all":         {map[string]string{"p.users.expiration_time": "nan"}, [][]string{{"no number of seconds"}}},
-		"an endless time":        {map[string]string{"p.users.expiration_time": "1e300"}, [][]string{{"too many"}}},
-		"a bad timeout":          {map[string]string{"p.users.backend": "dogpile.cache.redis", "p.users.arguments.lock_timeout": "-1"}, [][]string{{"no number of seconds"}}},
-		"proxies":                {map[string]string{"p.users.wrap": "x"}, [][]string{{"Config.Wrap"}}},
-		"replacing":              {map[string]string{"p.users.replace_existing_backend": "true"}, [][]string{{"Region.Reconfigure"}}},
-		"an unknown setting":     {map[string]string{"p.users.expiraton": "5m"}, [][]string{{"p.users.expiraton: ", "did you mean expiration?"}}},
-		"a key without region":   {map[string]string{"p.expiration": "5m"}, [][]string{{"p.expiration: ", "the name of a region, a dot"}}},
-		"several":                {map[string]string{"p.a.expiration": "5", "p.b.refresh": "no"}, [][]string{{"write 5s"}, {"foreground or background"}}},
-		"a variable":             {map[string]string{"p.backends.b": "redis://:${NOT_SET}@h/0"}, [][]string{{"p.backends.b: ", "NOT_SET is not set"}}},
-		"a bool that is no bool": {map[string]string{"p.a.disabled": "yes"}, [][]string{{"neither true nor false"}}},
+		"an unknown backend":      {map[string]string{"p.users.backend": "dogpile.cache.rediss"}, [][]string{{"p.users.backend: regions.users.backend: ", "did you mean dogpile.cache.redis?"}}},
+		"an unknown argument":     {map[string]string{"p.users.backend": "dogpile.cache.redis", "p.users.arguments.hots": "h"}, [][]string{{"p.users.arguments.hots: ", "did you mean host?"}}},
+		"arguments alone":         {map[string]string{"p.users.backend": "redis://h/0", "p.users.arguments.host": "h"}, [][]string{{"p.users.arguments.host: ", "into the URL"}}},
+		"no servers":              {map[string]string{"p.users.backend": "dogpile.cache.memcached"}, [][]string{{"the argument url is missing"}}},
+		"servers of another kind": {map[string]string{"p.users.backend": "dogpile.cache.memcached", "p.users.arguments.url": "redis://:secret@h:1/0"}, [][]string{{"no list of servers"}}},
+		"a relative file":         {map[string]string{"p.users.backend": "dogpile.cache.dbm", "p.users.arguments.filename": "x"}, [][]string{{"full path"}}},
+		"a user alone":            {map[string]string{"p.users.backend": "dogpile.cache.redis", "p.users.arguments.username": "u"}, [][]string{{"needs password"}}},
+		"a bad time":              {map[string]string{"p.users.expiration_time": "soon"}, [][]string{{"p.users.expiration_time: ", "no number of seconds"}}},
+		"a negative time":         {map[string]string{"p.users.expiration_time": "-5"}, [][]string{{"is negative"}}},
+		"no time at all":          {map[string]string{"p.users.expiration_time": "nan"}, [][]string{{"no number of seconds"}}},
+		"an endless time":         {map[string]string{"p.users.expiration_time": "1e300"}, [][]string{{"too many"}}},
+		"a bad timeout":           {map[string]string{"p.users.backend": "dogpile.cache.redis", "p.users.arguments.lock_timeout": "-1"}, [][]string{{"no number of seconds"}}},
+		"proxies":                 {map[string]string{"p.users.wrap": "x"}, [][]string{{"Config.Wrap"}}},
+		"replacing":               {map[string]string{"p.users.replace_existing_backend": "true"}, [][]string{{"Region.Reconfigure"}}},
+		"an unknown setting":      {map[string]string{"p.users.expiraton": "5m"}, [][]string{{"p.users.expiraton: ", "did you mean expiration?"}}},
+		"a key without region":    {map[string]string{"p.expiration": "5m"}, [][]string{{"p.expiration: ", "the name of a region, a dot"}}},
+		"several":                 {map[string]string{"p.a.expiration": "5", "p.b.refresh": "no"}, [][]string{{"write 5s"}, {"foreground or background"}}},
+		"a variable":              {map[string]string{"p.backends.b": "redis://:${NOT_SET}@h/0"}, [][]string{{"p.backends.b: ", "NOT_SET is not set"}}},
+		"a bool that is no bool":  {map[string]string{"p.a.disabled": "yes"}, [][]string{{"neither true nor false"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			setup, err := regionconfig.Flat("p.", test.values)
@@ -77,6 +79,9 @@ func TestFlatMistakes(t *testing.T) {
 				t.Error("something was loaded")
 			}
 			tells(t, err, test.wants...)
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error has a password in it: %v", err)
+			}
 		})
 	}
 }

@@ -103,8 +103,8 @@ func redisURL(a map[string]string) (string, error) {
 // memcachedURL takes one server, or several with commas or spaces between them.
 func memcachedURL(a map[string]string) (string, error) {
 	servers := strings.FieldsFunc(a["url"], func(c rune) bool { return strings.ContainsRune(" ,[]'\"", c) })
-	if len(servers) == 0 {
-		return "", fmt.Errorf("the argument url is missing: write the servers, such as 127.0.0.1:11211")
+	if len(servers) == 0 || slices.ContainsFunc(servers, func(s string) bool { return strings.ContainsAny(s, "/@?#") }) {
+		return "", fmt.Errorf("the argument url is missing, or no list of servers: write them as 127.0.0.1:11211")
 	}
 	return "memcached://" + strings.Join(servers, ","), nil
 }
