@@ -285,6 +285,15 @@ func TestAManglerThatMakesAllKeysOne(t *testing.T) {
 			t.Error(err)
 		}
 		holds(t, r, "a", "") // it had the same place
+
+		// Of many keys only one gets the lease, and the others end it.
+		for range len(keys) {
+			if err := errors.Join(region.Set(ctx, r, "a", "x"), r.Expire(ctx, keys...)); err != nil {
+				t.Errorf("Expire of %v: %v", keys, err)
+			}
+			holds(t, r, "a", "")
+			keys = append(keys[1:], keys[0])
+		}
 	})
 }
 

@@ -58,19 +58,22 @@ func (p *proxy) key(key backend.Key) (_ backend.Key, err error) {
 }
 
 // keys returns what the backend is to keep instead of keys, each once, and where each
-// of keys stands there: -1 for one that another one before it has become, too.
+// of keys stands there: the complement, which is negative, for one that another one before
+// it has become, too.
 func (p *proxy) keys(keys []backend.Key) (once []backend.Key, at []int, err error) {
 	once, at = make([]backend.Key, 0, len(keys)), make([]int, len(keys))
-	taken := make(map[backend.Key]bool, len(keys))
+	taken := make(map[backend.Key]int, len(keys))
 	for i, key := range keys {
 		if key, err = p.key(key); err != nil {
 			return nil, nil, err
 		}
-		if at[i] = -1; !taken[key] {
-			taken[key] = true
-			at[i] = len(once)
-			once = append(once, key)
+		if first, again := taken[key]; again {
+			at[i] = ^first
+			continue
 		}
+		at[i] = len(once)
+		taken[key] = at[i]
+		once = append(once, key)
 	}
 	return once, at, nil
 }
@@ -135,7 +138,7 @@ func (p *proxy) Wait(ctx context.Context, keys []backend.Key) error {
 }
 
 // Set stores the first of several items that belong into one place, and refuses the
-// others.
+// others, unless both do nothing but end leases: that is done for all of them.
 func (p *proxy) Set(ctx context.Context, items []backend.Item, guards []backend.Guard) ([]backend.Stamps, error) {
 	keys := make([]backend.Key, len(items))
 	for i := range items {
@@ -155,12 +158,20 @@ func (p *proxy) Set(ctx context.Context, items []backend.Item, guards []backend.
 	}
 	stamps, err := p.Backend.Set(ctx, placed, guards)
 	for i := range items {
-		if items[i].Err = errSameKey; at[i] >= 0 {
-			items[i].Err = placed[at[i]].Err
+		switch j := at[i]; {
+		case j >= 0:
+			items[i].Err = placed[j].Err
+		case isVoid(&items[i]) && isVoid(&placed[^j]):
+			items[i].Err = placed[^j].Err
+		default:
+			items[i].Err = errSameKey
 		}
 	}
 	return stamps, err
 }
+
+// isVoid reports whether an item only ends the lease of its key.
+func isVoid(item *backend.Item) bool { return item.Entry == nil && item.Lease == nil }
 
 // Delete deletes all keys that can be deleted, also if some cannot.
 func (p *proxy) Delete(ctx context.Context, keys []backend.Key) error {
