@@ -44,7 +44,9 @@ func ConfigureAll(setup Setup, adjust ...func(name string, cfg *Config)) error {
 	}
 	for _, plan := range plans {
 		for _, change := range adjust {
-			change(plan.name, &plan.config)
+			if change != nil {
+				change(plan.name, &plan.config)
+			}
 		}
 	}
 	done = configureTogether(p, plans)

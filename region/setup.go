@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Setup is the configuration of all declared regions of a program, as it stands in a
@@ -141,12 +142,21 @@ type Problem struct {
 func (p Problem) Error() string {
 	text := p.Err.Error()
 	if p.Setting != "" {
-		text = p.Setting + ": " + text
+		text = shown(p.Setting) + ": " + text
 	}
 	if p.Origin != "" {
 		text = p.Origin + ": " + text
 	}
 	return text
+}
+
+// shown returns a name from a file as it can stand on a line.
+func shown(name string) string {
+	const most = 120
+	if len(name) > most || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return fmt.Sprintf("%.*q", most, name)
+	}
+	return name
 }
 
 // Unwrap returns Err.

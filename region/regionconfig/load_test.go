@@ -299,7 +299,7 @@ func TestAllOrNothing(t *testing.T) {
 		Defaults: region.RegionSetup{Backend: "memory:", Expiration: new(region.Duration(time.Minute))},
 		Regions:  map[string]region.RegionSetup{"users": {}, "reports": {}},
 	}
-	if err := configured(t, setup); err != nil {
+	if err := configured(t, setup, nil); err != nil { // nil changes nothing
 		t.Fatal(err)
 	}
 	if err := users.Close(); err != nil {

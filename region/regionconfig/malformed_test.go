@@ -138,6 +138,9 @@ func TestMalformedFiles(t *testing.T) {
 		"a bool that is a text":        {user(`cancel_on_lease_lost: "yes"`), 6, "true or false"},
 		"a bool that is a number":      {user("disabled: 1"), 6, "true or false"},
 
+		"a long key":             {in(6, "  users: {\""+strings.Repeat("x", 1000)+"\": 1}"), 6, `xxx": there is no setting`},
+		"a key of several lines": {in(6, "  users: {\"a\\nb\\e[1m\": 1}"), 6, `"regions.users.a\nb\x1b[1m": there is no setting`},
+
 		// Regions.
 		"a region nobody declared":     {good + "  orders: {}\n", 8, "no region of this name is declared"},
 		"a mistyped region":            {in(6, "  usres: {}\n  users: {}"), 6, `did you mean "users"?`},
