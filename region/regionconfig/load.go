@@ -66,8 +66,10 @@ func (r *reader) check() {
 		return
 	}
 	before := slices.Clone(r.problems)
-	if slices.ContainsFunc(before, func(p region.Problem) bool { return !strings.Contains(p.Setting, ".") }) {
-		return // a whole section is missing, or has another name
+	if slices.ContainsFunc(before, func(p region.Problem) bool {
+		return p.Setting == "regions" || p.Setting == "" && !strings.HasPrefix(p.Origin, mark)
+	}) {
+		return // there are no regions to look at
 	}
 	for _, p := range wrong.Problems {
 		if !slices.ContainsFunc(before, func(b region.Problem) bool { return follows(p, b.Setting) }) {
@@ -83,8 +85,10 @@ func follows(p region.Problem, unread string) bool {
 		error
 		Section() string
 	}
-	if errors.As(p.Err, &lack) && (strings.HasPrefix(unread, lack.Section()+".") || strings.HasPrefix(unread, p.Setting+".")) {
-		return true
+	if errors.As(p.Err, &lack) {
+		// What has no dot is a section, or a variable of the environment.
+		return !strings.Contains(unread, ".") || strings.HasPrefix(unread, lack.Section()+".") ||
+			unread == p.Setting || strings.HasPrefix(unread, p.Setting+".")
 	}
 	return p.Setting == unread
 }

@@ -203,6 +203,8 @@ func TestProblemsThatFollow(t *testing.T) {
 	for name, test := range map[string]struct{ file, setting string }{
 		"a backend that was not read": {"backends: {fast: 5}\ndefaults: {backend: fast, expiration: 5m}\nregions: {users: {backend: fast}, reports: {}}", "backends.fast"},
 		"defaults":                    {"defaults: {backend: [x], expiration: 5m}\nregions: {users: {}, reports: {}}", "defaults.backend"},
+		"a section":                   {"defalts: {backend: 'memory:', expiration: 5m}\nregions: {users: {}, reports: {}}", "defalts"},
+		"no regions":                  {"regions: [users]", "regions"},
 		"a region's own":              {"defaults: {backend: 'memory:'}\nregions: {users: {expiraton: 5m}, reports: {expiration: 5m}}", "regions.users.expiraton"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,8 +212,14 @@ func TestProblemsThatFollow(t *testing.T) {
 			tells(t, err, []string{test.setting})
 		})
 	}
+	// A variable may be what is missing, or not.
+	t.Setenv("DOGPILE_USRES_EXPIRATION", "5m")
+	_, err := regionconfig.Load(file(t, "c.yaml", "regions: {users: {backend: 'memory:'}, reports: {backend: 'memory:', expiration: 5m, codec: jsno}}"))
+	tells(t, err, []string{"DOGPILE_USRES_EXPIRATION"}, []string{"regions.reports.codec"})
+	t.Setenv("DOGPILE_USRES_EXPIRATION", "")
+
 	// One region's mistake says nothing of another one's.
-	_, err := regionconfig.Load(file(t, "c.yaml", "regions: {users: {backend: 'memory:', refresh: x, expiration: 5m}}"))
+	_, err = regionconfig.Load(file(t, "c.yaml", "regions: {users: {backend: 'memory:', refresh: x, expiration: 5m}}"))
 	tells(t, err, []string{"regions.users.refresh"}, []string{`"reports" is declared and not configured`})
 }
 
