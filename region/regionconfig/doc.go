@@ -38,9 +38,9 @@
 // [Load] lets the environment have the last word: DOGPILE_USERS_BACKEND is the setting
 // backend of the region users, DOGPILE_DEFAULTS_EXPIRATION one of defaults, and
 // DOGPILE_BACKENDS_SHARED the URL of the backend shared. Letters are upper case, and what
-// is no letter or digit is an underscore. A variable that is empty counts as not set; one
-// that begins with DOGPILE_, means nothing and does not stand in the URL of a backend, as
-// ${DOGPILE_REDIS_PASSWORD} may, is an error.
+// is no letter or digit is an underscore. A variable that is empty counts as not set. One that
+// has the name of a region or of a setting in it, means nothing, and does not stand in the URL
+// of a backend, as ${DOGPILE_REDIS_BACKEND} may, is an error.
 //
 // # Errors
 //

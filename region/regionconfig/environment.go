@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dogpile-go/dogpile/codec/encrypt"
+	"github.com/dogpile-go/dogpile/internal/spelling"
 	"github.com/dogpile-go/dogpile/region"
 )
 
@@ -59,6 +60,26 @@ func (r *reader) environment(environ []string) {
 		}
 		r.variable(name, value)
 	}
+	r.checkAdded()
+}
+
+// checkAdded refuses backends that only the environment names and no region asks for: their
+// names were mistyped.
+func (r *reader) checkAdded() {
+	asked := map[string]bool{r.setup.Defaults.Backend: true}
+	for _, s := range r.setup.Regions {
+		asked[s.Backend] = true
+	}
+	for _, name := range r.added {
+		if !asked[name] {
+			others := slices.DeleteFunc(slices.Sorted(maps.Keys(r.setup.Backends)), func(other string) bool { return slices.Contains(r.added, other) })
+			hint := "there are " + strings.Join(others, ", ")
+			if meant := spelling.Nearest(name, others); meant != "" {
+				hint = fmt.Sprintf("did you mean %q?", meant)
+			}
+			r.wrong("backends."+name, "", fmt.Errorf("no region asks for this backend: %s", hint))
+		}
+	}
 }
 
 // target is what a variable may set.
@@ -100,14 +121,27 @@ func (r *reader) variable(name, value string) {
 	case isBackend && own != "":
 		if backend == "" {
 			backend = strings.ToLower(own)
+			r.added = append(r.added, backend)
 		}
 		r.overridden("backends." + backend)
 		r.origins["backends."+backend] = name
 		r.setup.Backends[backend] = value
 	case r.used[name]:
-	default:
-		r.wrong("", name, unknown("environment variable", name, slices.Sorted(maps.Keys(known))[:]))
+	case isBackend || isMeant(name, known):
+		r.wrong("", name, unknown("environment variable", name, slices.Sorted(maps.Keys(known))))
 	}
+}
+
+// isMeant reports whether a variable that means nothing has the name of a region in it, or
+// that of a setting: others may be somebody else's.
+func isMeant(name string, known map[string][]target) bool {
+	for _, targets := range known {
+		path := strings.TrimPrefix(targets[0].path, "regions.")
+		if strings.HasPrefix(name, envName(path)+"_") || strings.HasSuffix(name, "_"+strings.ToUpper(targets[0].name)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *reader) override(t target, variable, value string) {

@@ -10,7 +10,7 @@ import (
 
 func TestEnvironment(t *testing.T) {
 	for variable, value := range map[string]string{
-		"DOGPILE_USERS_BACKEND":             "memory:?max_entries=7",
+		"DOGPILE_USERS_BACKEND":             "other",
 		"DOGPILE_REPORTS_EXPIRATION":        "2h",
 		"DOGPILE_DEFAULTS_STALE_FOR":        "30s",
 		"DOGPILE_BACKENDS_SHARED":           "memory:?max_entries=5",
@@ -21,6 +21,9 @@ func TestEnvironment(t *testing.T) {
 		"DOGPILE_SERVICE_PORT_REDIS":        "6379",
 		"DOGPILE_AESGCM_KEYS":               "",
 		"DOGPILES_ARE_NOT_OURS":             "x",
+		"DOGPILE_":                          "x",
+		"DOGPILE_TEST_SERVERS":              "x", // somebody else's
+		"DOGPILE_LONG":                      "x",
 		"dogpile_users_backend":             "x",
 		"SOMETHING_DOGPILE_USERS_CODEC":     "x",
 		"DOGPILE_DISABLE":                   "0",
@@ -77,14 +80,14 @@ func TestOnlyEnvironment(t *testing.T) {
 
 // A variable that a URL asks for may have any name.
 func TestVariablesOfURLs(t *testing.T) {
-	t.Setenv("DOGPILE_REDIS_PASSWORD", "secret")
-	path := file(t, "c.yaml", "defaults: {backend: 'redis://:${DOGPILE_REDIS_PASSWORD}@127.0.0.1/0', expiration: 5m}\nregions: {users: {}, reports: {}}")
+	t.Setenv("DOGPILE_USERS_PASSWORD", "secret")
+	path := file(t, "c.yaml", "defaults: {backend: 'redis://:${DOGPILE_USERS_PASSWORD}@127.0.0.1/0', expiration: 5m}\nregions: {users: {}, reports: {}}")
 	if _, err := regionconfig.Load(path); err != nil {
 		t.Error(err)
 	}
-	t.Setenv("DOGPILE_REDIS_PASWORD", "secret")
+	t.Setenv("DOGPILE_USERS_PASWORD", "secret")
 	_, err := regionconfig.Load(path)
-	tells(t, err, []string{"DOGPILE_REDIS_PASWORD: ", "no environment variable"})
+	tells(t, err, []string{"DOGPILE_USERS_PASWORD: ", "no environment variable"})
 }
 
 // What another URL takes the place of need not have its variables.
@@ -116,7 +119,8 @@ func TestEnvironmentMistakes(t *testing.T) {
 		"DOGPILE_DEFAULTS_REFRESH=no":      {"DOGPILE_DEFAULTS_REFRESH: defaults.refresh: "},
 		"DOGPILE_USERS_DISABLED=yes":       {"neither true nor false"},
 		"DOGPILE_BACKENDS_=memory:":        {"no environment variable"},
-		"DOGPILE_=x":                       {"no environment variable"},
+		"DOGPILE_BACKENDS_SHERED=memory:":  {"DOGPILE_BACKENDS_SHERED: backends.shered: ", `did you mean "shared"?`},
+		"DOGPILE_DEFAULTS_EXPIRES=5m":      {"did you mean DOGPILE_DEFAULTS_EXPIRATION?"},
 		"DOGPILE_EXPIRATION=5m":            {"no environment variable"},
 		"DOGPILE_USERS_CANCEL_ON_LEASE_=1": {"did you mean DOGPILE_USERS_CANCEL_ON_LEASE_LOST?"},
 	} {

@@ -12,6 +12,7 @@ type reader struct {
 	origins  map[string]string
 	problems []region.Problem
 	used     map[string]bool // the environment variables that stand in URLs
+	added    []string        // the backends that only the environment names
 }
 
 func newReader() *reader {
