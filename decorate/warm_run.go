@@ -195,7 +195,18 @@ func (w *warmer[P]) create(ctx context.Context, items []warming.Item[P]) error {
 	w.active++
 	w.under.Go(func() {
 		defer func() { w.ends <- struct{}{} }()
+		returned := false
+		defer func() {
+			if !returned { // what the caller's own functions have ended with runtime.Goexit
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				for _, item := range items {
+					w.fail(WarmFailure{Arg: item.Arg, Key: item.Key, Err: region.ErrCreatorExited})
+				}
+			}
+		}()
 		results := w.source.Create(ctx, items)
+		returned = true
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for i, result := range results {

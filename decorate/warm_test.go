@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -578,6 +579,25 @@ func TestWarmKeepsFewFailures(t *testing.T) {
 }
 
 // What the user's tags do while a value is created fails for itself.
+func TestWarmWithTagsThatExit(t *testing.T) {
+	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
+		r, db := openRegion(t, "test", cfg), &database{}
+		var asked atomic.Int64
+		f := decorate.CacheOnArguments(r, db.load, region.WithTagsFunc(func(id int64) []string {
+			if id == 1 && asked.Add(1)%2 == 0 {
+				runtime.Goexit()
+			}
+			return nil
+		}))
+		report, err := decorate.Warm(t.Context(), f, upTo(3), decorate.WarmOptions{})
+		reported(t, report, err, 3, 0, 2, 0, 1)
+		if !errors.Is(err, region.ErrCreatorExited) {
+			t.Errorf("%v; want ErrCreatorExited", err)
+		}
+	})
+}
+
+// What they panic with is told.
 func TestWarmWithTagsThatPanic(t *testing.T) {
 	eachConfig(t, func(t *testing.T, cfg region.Config, p *tap) {
 		ctx, r, db := t.Context(), openRegion(t, "test", cfg), &database{}

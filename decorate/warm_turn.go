@@ -27,6 +27,7 @@ func (w *warmer[P]) takeTurn(ctx context.Context) error {
 	for waited := false; ; waited = true {
 		finished := ""
 		err := w.insist(ctx, func() (err error) { w.lease, finished, err = w.turn.Take(ctx); return err })
+		w.waiting = false
 		switch {
 		case err != nil:
 			return err
@@ -39,14 +40,13 @@ func (w *warmer[P]) takeTurn(ctx context.Context) error {
 		case !w.opts.Wait:
 			return errElsewhere
 		}
+		w.waiting = true
 		if !waited {
-			w.waiting = true
 			w.tell(false)
 		}
 		if err := w.insist(ctx, func() error { return w.await(ctx) }); err != nil {
 			return err
 		}
-		w.waiting = false
 	}
 }
 

@@ -232,8 +232,13 @@ func TestWarmWaitsUntilTheRegionIsClosed(t *testing.T) {
 		p := &process{ended: make(chan struct{})}
 		p.Func = slowly(r, "f", &p.running)
 		p.warm(t.Context(), 4, decorate.WarmOptions{Wait: true})
+		synctest.Wait()
+		began := time.Now()
 		if err := r.Close(); err != nil {
 			t.Error(err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("Close took %v though nothing is under way", took)
 		}
 		<-p.ended
 		if !errors.Is(p.err, region.ErrClosed) {

@@ -75,8 +75,9 @@
 // So long a hit of those who came second takes one more round trip. A value that is no
 // longer fresh belongs to whoever creates it anew, and so the keys go over to the new
 // release as they expire, or within a day. What was kept beside a value ends with it. Set
-// and [WithExpiration] of 0 take the key over at once. Stats.Foreign tells how much of
-// this there is.
+// and [WithExpiration] of 0 take the key over at once. If the releases have different
+// expirations, the shorter one counts for both. Stats.Foreign tells how much of this there
+// is.
 //
 // # No invalidation is lost
 //

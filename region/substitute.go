@@ -1,6 +1,9 @@
 package region
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var errSubstituted = errors.New("a later substitution is in use; restore that one first")
 
@@ -25,6 +28,9 @@ var errSubstituted = errors.New("a later substitution is in use; restore that on
 func (r *Region) Substitute(change func(cfg *Config)) (restore func() error, err error) {
 	if r == nil {
 		return nil, r.notUsable()
+	}
+	if change == nil {
+		return nil, r.fail(fmt.Errorf("%w: Substitute needs a function that makes the substitute", ErrConfig))
 	}
 	r.change.Lock()
 	defer r.change.Unlock()

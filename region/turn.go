@@ -83,13 +83,23 @@ func (t *turn) Take(ctx context.Context) (l warming.Lease, finished string, err 
 	return l, finished, err
 }
 
-// Wait is not bounded by MaxWait: a warming may take hours.
+// turnWait is how long the region is kept from closing by who waits for a turn.
+const turnWait = 2 * time.Second
+
+// Wait may return early, as Wait of a backend may: a warming takes hours perhaps, for
+// which Close and Reconfigure should not wait.
 func (t *turn) Wait(ctx context.Context) error {
 	return t.do(func(st *state) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		defer st.ending.After(cancel)()
-		return st.backend.Wait(ctx, []backend.Key{t.key})
+		short, stop := context.WithTimeout(ctx, turnWait)
+		defer stop()
+		err := st.backend.Wait(short, []backend.Key{t.key})
+		if short.Err() != nil && ctx.Err() == nil {
+			return nil
+		}
+		return err
 	})
 }
 

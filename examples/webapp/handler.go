@@ -15,7 +15,8 @@ import (
 const longestBody = 64 << 10
 
 // handler answers the requests.
-func (c *catalogue) handler() http.Handler {
+func (c *catalogue) handler(log *log.Logger) http.Handler {
+	answer := func(w http.ResponseWriter, what any, err error) { answer(w, log, what, err) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /products/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
@@ -76,7 +77,7 @@ func productIn(body io.Reader) (p Product, err error) {
 	return p, nil
 }
 
-func answer(w http.ResponseWriter, what any, err error) {
+func answer(w http.ResponseWriter, log *log.Logger, what any, err error) {
 	switch {
 	case errors.Is(err, region.ErrNotFound):
 		refuse(w, http.StatusNotFound, "there is no such product")

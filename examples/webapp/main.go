@@ -90,18 +90,19 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: goods.handler(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: o.log}
+	server := &http.Server{Handler: goods.handler(o.log), ReadHeaderTimeout: 5 * time.Second, ErrorLog: o.log}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	o.log.Printf("listening on http://%s, configured by %s", listener.Addr(), o.config)
 	o.ready(listener.Addr().String())
 
+	warming, stop := context.WithCancel(ctx)
 	warmed := make(chan struct{})
 	go func() {
 		defer close(warmed)
-		warm(ctx, goods, o.log)
+		warm(warming, goods, o.log)
 	}()
-	defer func() { <-warmed }()
+	defer func() { stop(); <-warmed }()
 
 	select {
 	case err := <-served:
@@ -112,7 +113,7 @@ func run(ctx context.Context, o options) (err error) {
 	patience, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	if err := server.Shutdown(patience); err != nil {
-		return fmt.Errorf("some requests took too long to stop: %w", err)
+		return errors.Join(fmt.Errorf("some requests took too long to stop: %w", err), server.Close())
 	}
 	return nil
 }

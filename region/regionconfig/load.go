@@ -26,11 +26,11 @@ func Load(path string) (region.Setup, error) {
 	case ".json":
 		parse = parseJSON
 	default:
-		return region.Setup{}, unreadable(path, faultf(1, "the name of the file has to end with .yaml, .yml or .json, to say what it is"))
+		return region.Setup{}, unreadable(path, faultf(noLine, "the name of the file has to end with .yaml, .yml or .json, to say what it is"))
 	}
 	data, err := contents(path)
 	if err != nil {
-		return region.Setup{}, unreadable(path, &fault{1, err})
+		return region.Setup{}, unreadable(path, &fault{noLine, err})
 	}
 	r, err := readTree(path, data, parse)
 	if err != nil {

@@ -36,7 +36,7 @@ func read(name string, data []byte, parse func([]byte) (*node, *fault)) (region.
 
 func readTree(name string, data []byte, parse func([]byte) (*node, *fault)) (*reader, error) {
 	if len(data) > largest {
-		return nil, unreadable(name, faultf(1, "the file has %d bytes; %d are the most", len(data), largest))
+		return nil, unreadable(name, faultf(noLine, "the file has %d bytes; %d are the most", len(data), largest))
 	}
 	root, f := parse(data)
 	if f != nil {

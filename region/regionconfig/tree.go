@@ -44,6 +44,9 @@ type entry struct {
 	value *node
 }
 
+// noLine is the line of what stands in none: the file as such.
+const noLine = -1
+
 // fault is an error at a line.
 type fault struct {
 	line int
@@ -62,4 +65,9 @@ func unreadable(name string, f *fault) error {
 }
 
 // at is where something stands.
-func at(name string, line int) string { return fmt.Sprintf("%s:%d", name, max(line, 1)) }
+func at(name string, line int) string {
+	if line == noLine {
+		return name
+	}
+	return fmt.Sprintf("%s:%d", name, max(line, 1))
+}
