@@ -62,7 +62,7 @@ func (c *guarded) Close() error {
 // A region whose backend is swapped while 64 goroutines read it loses no call, creates
 // each value at most once in each backend, and closes each backend after its last user.
 func TestReconfigureUnderTraffic(t *testing.T) {
-	const readers, keys, swaps = 64, 40, 8
+	const readers, keys, swaps = 64, 40, 20
 	for name, bytes := range map[string]bool{"values": false, "values and bytes by turns": true} {
 		t.Run(name, func(t *testing.T) {
 			var all []*guarded
@@ -78,7 +78,7 @@ func TestReconfigureUnderTraffic(t *testing.T) {
 			}
 			r := open(t, next())
 			var creations atomic.Int64
-			done := make(chan struct{})
+			done, reads := make(chan struct{}), make(chan struct{})
 			var reading sync.WaitGroup
 			for i := range readers {
 				reading.Go(func() {
@@ -98,12 +98,17 @@ func TestReconfigureUnderTraffic(t *testing.T) {
 							t.Errorf("GetOrCreate(%q) = %q, %v", key, v, err)
 							return
 						}
+						select {
+						case reads <- struct{}{}:
+						default:
+							runtime.Gosched() // 64 who never stop would leave no time to anybody else
+						}
 					}
 				})
 			}
 			for i := range swaps {
 				for range 200 * (i % 3) {
-					runtime.Gosched()
+					<-reads
 				}
 				old := all[len(all)-1]
 				if err := r.Reconfigure(next()); err != nil {
