@@ -193,29 +193,29 @@ func (s *Setup) plan(p *problems, name string) *plan {
 		}
 	}
 	span("expiration", own.Expiration, all.Expiration, &c.Expiration, Forever)
-	if expiration := cmpOr(own.Expiration, all.Expiration); expiration == nil {
+	if expiration := either(own.Expiration, all.Expiration); expiration == nil {
 		p.add(here, &lack{"defaults", "expiration is not set, and neither in defaults; write the age at which a value is created anew, such as 5m, or forever"})
 	} else if *expiration == 0 {
 		p.addf(chosen("expiration", own.Expiration != nil), "is zero; write the age at which a value is created anew, such as 5m, or forever")
 	}
 	span("stale_for", own.StaleFor, all.StaleFor, &c.StaleFor, Forever, NoStale)
-	if d := cmpOr(own.StaleFor, all.StaleFor); d != nil && *d == 0 {
+	if d := either(own.StaleFor, all.StaleFor); d != nil && *d == 0 {
 		c.StaleFor = NoStale // somebody who writes 0s means that, and not the default
 	}
 	span("not_found_for", own.NotFoundFor, all.NotFoundFor, &c.NotFoundFor)
 	span("create_timeout", own.CreateTimeout, all.CreateTimeout, &c.CreateTimeout, Forever)
 	span("max_wait", own.MaxWait, all.MaxWait, &c.MaxWait, Forever)
 	span("close_timeout", own.CloseTimeout, all.CloseTimeout, &c.CloseTimeout)
-	if r := cmpOr(own.Refresh, all.Refresh); r != nil {
+	if r := either(own.Refresh, all.Refresh); r != nil {
 		c.Refresh = *r
 		if *r != Foreground && *r != Background {
 			p.addf(chosen("refresh", own.Refresh != nil), "is %d; it is region.Foreground or region.Background", *r)
 		}
 	}
-	if b := cmpOr(own.CancelOnLeaseLost, all.CancelOnLeaseLost); b != nil {
+	if b := either(own.CancelOnLeaseLost, all.CancelOnLeaseLost); b != nil {
 		c.CancelOnLeaseLost = *b
 	}
-	if b := cmpOr(own.Disabled, all.Disabled); b != nil {
+	if b := either(own.Disabled, all.Disabled); b != nil {
 		c.Disabled = *b
 	}
 	if pl.region == nil {
@@ -224,8 +224,8 @@ func (s *Setup) plan(p *problems, name string) *plan {
 	return pl
 }
 
-// cmpOr returns the first of two settings that is set.
-func cmpOr[T any](own, all *T) *T {
+// either returns the first of two settings that is set.
+func either[T any](own, all *T) *T {
 	if own != nil {
 		return own
 	}

@@ -40,7 +40,7 @@
 // DOGPILE_BACKENDS_SHARED the URL of the backend shared. Letters are upper case, and what
 // is no letter or digit is an underscore. A variable that is empty counts as not set. One that
 // has the name of a region or of a setting in it, means nothing, and does not stand in the URL
-// of a backend, as ${DOGPILE_REDIS_BACKEND} may, is an error.
+// of a backend, as ${DOGPILE_USERS_PASSWORD} may, is an error.
 //
 // # Errors
 //
