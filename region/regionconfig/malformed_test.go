@@ -61,8 +61,8 @@ func TestMalformedFiles(t *testing.T) {
 		"a megabyte of nesting":    {deep, 1, ""},
 		"nesting below a region":   {in(6, "  users: {expiration: "+strings.Repeat("[", 100)+strings.Repeat("]", 100)+"}"), 6, "it has to be a text"},
 		"nested mappings":          {in(6, "  users: {expiration: "+strings.Repeat("{a: ", 100)+"1"+strings.Repeat("}", 100)+"}"), 6, "deeper than"},
-		"two megabytes":            {good + "# " + strings.Repeat("x", 2<<20), 0, "the most"},
-		"billions of laughs":       {laughs(), 0, "aliases repeat"},
+		"two megabytes":            {good + "# " + strings.Repeat("x", 2<<20), 8, "the most"},
+		"billions of laughs":       {laughs(), 1, "aliases repeat"},
 		"a list as a key":          {in(6, "  ? [users]\n  : {}"), 6, "keys are names"},
 		"a duplicate key":          {user("expiration: 1m, expiration: 2m"), 6, "a second time, after line 6"},
 		"a duplicate region":       {good + "  users: {}\n", 8, "a second time, after line 6"},
@@ -153,11 +153,7 @@ func TestMalformedFiles(t *testing.T) {
 			if err == nil {
 				err = configured(t, setup)
 			}
-			where := line(test.line)
-			if test.line == 0 {
-				where = ".yaml:" // no certain line
-			}
-			tells(t, err, []string{where, test.want})
+			tells(t, err, []string{line(test.line), test.want})
 			unconfigured(t)
 			if strings.Contains(err.Error(), "panic") || strings.Contains(err.Error(), "%!") || len(err.Error()) > 1000 {
 				t.Errorf("the error is %q", err)
@@ -259,7 +255,11 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		if _, err := regionconfig.Load(path); err == nil {
 			t.Errorf("%s: no error", name)
 		} else {
-			tells(t, err, []string{path + ": "})
+			where := path + ": "
+			if path == endless {
+				where = path + ":1: "
+			}
+			tells(t, err, []string{where})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package regionconfig
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/dogpile-go/dogpile/region"
@@ -36,7 +37,8 @@ func read(name string, data []byte, parse func([]byte) (*node, *fault)) (region.
 
 func readTree(name string, data []byte, parse func([]byte) (*node, *fault)) (*reader, error) {
 	if len(data) > largest {
-		return nil, unreadable(name, faultf(noLine, "the file has %d bytes; %d are the most", len(data), largest))
+		line := 1 + bytes.Count(data[:largest], []byte("\n"))
+		return nil, unreadable(name, faultf(line, "here the file goes beyond %d bytes, which are the most", largest))
 	}
 	root, f := parse(data)
 	if f != nil {
