@@ -26,7 +26,7 @@ var shared = []struct {
 	// has not heard meanwhile for a failure of the backend.
 	patient string
 }{
-	{"redis", func(t *testing.T) string { return redistest.Start(t).URL() + "/0" }, "1s", "&read_timeout=1m&write_timeout=1m"},
+	{"redis", func(t *testing.T) string { return redistest.Start(t).URL() + "/0" }, "1s", "&dial_timeout=1m&read_timeout=1m&write_timeout=1m"},
 	{"memcached", func(t *testing.T) string {
 		return "memcached://" + strings.Join(memcachedtest.Addrs(memcachedtest.StartSeveral(t, 3)), ",")
 	}, "2s", "&timeout=1m"},
