@@ -1,10 +1,15 @@
 package backend
 
 import (
+	"errors"
 	"time"
 
 	"github.com/dogpile-go/dogpile/codec"
 )
+
+// ErrNoStamps is the error of Renew of a view that [Sharer] returned. The values of another
+// library carry no stamps, so what is stored there can only be deleted, key by key.
+var ErrNoStamps = errors.New("backend: what is shared with another library has no stamps, so it cannot be invalidated as a whole; delete its keys")
 
 // Format is how another caching library stores its values and locks its keys, on a server
 // that its programs share with those of this one. Config.Interop of a region takes it;
@@ -61,7 +66,7 @@ type Sharer interface {
 	// The library knows less than a [Backend] promises, so a view promises less:
 	//
 	//   - There are no stamps. Guards are ignored, the stamps in answers are nil, and Renew
-	//     returns an error.
+	//     returns [ErrNoStamps].
 	//   - A lease that another program holds is never ended, but for Layout.StealAfter:
 	//     not by Set, and not by Delete. What that program creates replaces what was stored
 	//     meanwhile, or comes back after a Delete.

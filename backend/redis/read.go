@@ -95,10 +95,13 @@ func (b *Backend) readAlone(lane *lane[*read], key string, guards []backend.Guar
 		return backend.Found{}, err
 	}
 	var entry *backend.Entry
-	if len(guards) == 1 {
+	switch len(guards) {
+	case 0: // of a view, which has no stamps
+		entry = new(backend.Entry)
+	case 1:
 		a := new(alone)
 		entry, found.Stamps = &a.entry, a.stamps[:]
-	} else {
+	default:
 		a := new(aloneTagged)
 		entry, found.Stamps = &a.entry, a.stamps[:len(guards):len(guards)]
 	}

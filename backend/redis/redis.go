@@ -117,6 +117,7 @@ import (
 var (
 	_ backend.Backend = (*Backend)(nil)
 	_ backend.Clock   = (*Backend)(nil)
+	_ backend.Sharer  = (*Backend)(nil)
 )
 
 // ErrConfig is wrapped by the error of a Backend that cannot work as it was
@@ -171,6 +172,7 @@ type Backend struct {
 	broken error // what is wrong with the configuration
 	client *redisio.Client
 	owned  bool // Close closes the client
+	logger *slog.Logger
 	names  names
 	ttl    time.Duration
 	member *fleet.Member
@@ -184,6 +186,9 @@ type Backend struct {
 	reads   map[string]*lane[*read]  // by the server's address
 	writes  map[string]*lane[*write] // likewise
 	kept    keptConn
+
+	viewsMu sync.Mutex
+	views   map[backend.Layout]*shared // nil once it is closed
 
 	closed     atomic.Bool
 	background gate // goroutines that Close waits for
@@ -222,7 +227,9 @@ func open(client goredis.UniversalClient, cfg Config, owned bool) *Backend {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	b.logger = cfg.Logger
 	b.names = newNames(cfg.Prefix)
+	b.views = make(map[backend.Layout]*shared)
 	b.kept.client = b.client
 	b.reads = make(map[string]*lane[*read])
 	b.writes = make(map[string]*lane[*write])
@@ -306,7 +313,9 @@ func (b *Backend) Close() error {
 	}
 	// A lease that is granted while it is being closed is to be ended as well.
 	b.acquiring.close(time.Second)
+	closing := b.closeViews()
 	b.member.Close()
+	closing.Wait()
 	b.kept.close()
 	var err error
 	if b.owned {

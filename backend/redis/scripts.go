@@ -118,6 +118,8 @@ const put = `
 type granted struct {
 	ok     bool
 	holder string // the token of whoever holds the lock, if it is not ok
+	left   int64  // the lock's PTTL then, and whether the token
+	ours   bool   // is of this library; both of sharedAcquireScript
 	entry  *backend.Entry
 	stamps []any
 }
@@ -134,6 +136,10 @@ func grantOf(call *redisio.Call) (g granted, err error) {
 	switch answer[0] {
 	case int64(0):
 		g.holder, _ = answer[1].(string)
+		if len(answer) == 4 {
+			g.left, _ = answer[2].(int64)
+			g.ours = answer[3] == int64(1)
+		}
 		return g, nil
 	case int64(2):
 		g.entry = foreignEntry

@@ -27,9 +27,11 @@ type writing struct {
 	token string       // what it is stored under
 	own   string       // what it asked for; the same, unless the token is shared
 	old   string       // a token that was there before the Set began
-	seen  string       // the note of the last write before it
-	doubt bool         // it was sent more than once: who knows what the first one did
-	call  *redisio.Call
+	seen  string       // the note of the last write before it; of a view: how the value began
+
+	foreign bool // the token is another program's; only of a view
+	doubt   bool // it was sent more than once: who knows what the first one did
+	call    *redisio.Call
 }
 
 // seizes reports whether the item is stored whatever is there: under a lease that is
@@ -71,7 +73,7 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 	for i := range items {
 		key := items[i].Key
 		w := &writing{item: items[i], lock: b.names.lockOf(key), value: b.names.valueOf(key), note: b.names.noteOf(key)}
-		b.prepare(w)
+		w.prepare(b.member)
 		if writes[i] = w; w.item.Err == nil {
 			open = append(open, w)
 		}
@@ -111,8 +113,8 @@ func (b *Backend) Set(ctx context.Context, items []backend.Item, guards []backen
 }
 
 // prepare sets the item's Err if it cannot be stored, and otherwise takes its lease
-// into its hands, if it has one.
-func (b *Backend) prepare(w *writing) {
+// into its hands, if it has one, which must be of member.
+func (w *writing) prepare(member *fleet.Member) {
 	item := &w.item
 	item.Err = nil
 	switch {
@@ -126,7 +128,7 @@ func (b *Backend) prepare(w *writing) {
 	}
 	// A proxy may have wrapped the lease, so it is known by key and token.
 	w.token = item.Lease.Token()
-	if w.lease = b.member.Lease(w.lock, w.token); w.lease == nil || !w.lease.End() {
+	if w.lease = member.Lease(w.lock, w.token); w.lease == nil || !w.lease.End() {
 		w.lease = nil
 		item.Err = backend.ErrLeaseLost
 	}

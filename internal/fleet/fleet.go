@@ -53,6 +53,11 @@ type Config struct {
 	// Prefix is what the names of all lock keys begin with, and no other key.
 	Prefix string
 
+	// Foreign says that other programs have locks under Prefix as well. Those are theirs:
+	// one that never expires is not taken for a mistake, and one that has no token, because
+	// it is empty or of another type, is held all the same.
+	Foreign bool
+
 	// TTL is how long a lease lasts without being renewed. At least a
 	// millisecond.
 	TTL time.Duration

@@ -151,7 +151,9 @@ func (v *server) look(glances []glance) {
 	m := v.member
 	ctx, cancel := context.WithTimeout(m.life, m.Client.Longest())
 	defer cancel()
-	m.freeEternal(ctx, glances)
+	if !m.Foreign {
+		m.freeEternal(ctx, glances)
+	}
 	tokens, err := m.tokens(ctx, glances)
 
 	m.mu.Lock()
@@ -222,11 +224,15 @@ func (m *Member) freeEternal(ctx context.Context, glances []glance) {
 	}
 }
 
+// nameless stands for the token of another program's lock that has none. It is not one of
+// ours.
+const nameless = "?"
+
 // tokens returns what the locks hold: "" for one that is free.
 func (m *Member) tokens(ctx context.Context, glances []glance) ([]string, error) {
 	tokens := make([]string, len(glances))
 	b := m.Client.Batch()
-	if m.Client.Cluster() || len(glances) == 1 {
+	if m.Client.Cluster() || m.Foreign || len(glances) == 1 {
 		calls := make([]*redisio.Call, len(glances))
 		for i, g := range glances {
 			calls[i] = b.Do("get", g.lock)
@@ -235,8 +241,11 @@ func (m *Member) tokens(ctx context.Context, glances []glance) ([]string, error)
 			return nil, err
 		}
 		for i, call := range calls {
-			value, _ := call.Value()
+			value, err := call.Value()
 			tokens[i], _ = value.(string) // "" also for a key of another type, which is in nobody's way
+			if m.Foreign && tokens[i] == "" && (value != nil || err != nil) {
+				tokens[i] = nameless
+			}
 		}
 		return tokens, nil
 	}

@@ -30,6 +30,10 @@ const WriterSigns = "[Ww]"
 // SignAt is where the sign of a token stands, counted from one as Lua does.
 const SignAt = processSize + 1
 
+// TokenPattern is a Lua pattern of all tokens, and of nothing that other programs use: it
+// tells the locks of this library's processes from theirs.
+var TokenPattern = "^" + strings.Repeat("[a-z2-7]", processSize) + "[-+Ww]%d" + strings.Repeat("[0-9a-f]", nonceSize) + "$"
+
 func newProcess() string { return strings.ToLower(rand.Text()[:processSize]) }
 
 // newToken returns a token for a lock that is on the server node. m.mu is held.
