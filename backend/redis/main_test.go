@@ -10,6 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	fleettest.Roles(map[string]fleettest.Role{"herd": herd})
+	fleettest.Roles(map[string]fleettest.Role{"herd": herd, "share holder": shareHolder})
 	goleak.VerifyTestMain(redistest.WithShared(m))
 }
