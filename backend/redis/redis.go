@@ -86,6 +86,37 @@
 // lease is polled for instead of pushed, which is logged once. Without PUBLISH and
 // PUBSUB a lease of a process that has died is taken over when it expires.
 //
+// # Sharing with other libraries
+//
+// A view in the layout of another caching library (see [Backend.Share]) has its keys where
+// that library has them. Of a key "user:42", with the lock prefix "_lock":
+//
+//	user:42       the value, as the library encodes it, with the TTL it was given
+//	_lockuser:42  the lease of that value, with the TTL of leases
+//
+// and nothing else: no prefix, no region, no stamps, no notes. Channels are _lockfleet and
+// _lockalive:…, one for each process. A value is whatever is under its name, so two regions
+// that use the same name have the same value, and a name that begins with the lock prefix
+// may be that of a lock.
+//
+// A lock is free if its key does not exist, and is taken, renewed and freed by token, as
+// redis-py does. The tokens of this library's own processes have a form of their own: their
+// leases are ended by Set and Delete anywhere, and taken over when a process has died. Any
+// other lock, and a key of another type or without content under the name of a lock, is
+// another program's. It is waited for until it is freed or expires, which the server tells,
+// so nobody polls; one without a TTL is waited for until the caller gives up, or for
+// Layout.StealAfter. Then it is removed if it has the token that it had and still no TTL.
+//
+// A Set without a lease takes the lock first, as ever, and leaves nothing behind; while
+// another program has the lock, the value is stored as long as that is so. Where its
+// answer gets lost and others have deleted or replaced the value before it is asked for
+// again, it may return an error though it had been stored for a while. And while another
+// program has the lock there is nothing that ends with a Set: one whose connection was given
+// up may still be executed, late, until that lock ends.
+//
+// The user needs GETRANGE besides, and all of it on the library's keys. A cluster cannot be
+// shared: value and lock are in different slots.
+//
 // # What Redis cannot promise
 //
 // Replication is asynchronous. A failover to a replica that had not yet got the

@@ -67,9 +67,9 @@ func TestSharePythonLock(t *testing.T) {
 		}
 		slices.Sort(late)
 		median, worst := late[len(late)/2], late[len(late)-1]
-		t.Logf("timeout %v: woken %v after Python's release, %v at the latest", timeout, median, worst)
+		t.Logf("timeout %v: woken %v after Python began to release, %v at the latest", timeout, median, worst)
 		if median > 50*time.Millisecond {
-			t.Errorf("whoever waits is woken %v after Python's release, want some milliseconds", median)
+			t.Errorf("whoever waits is woken %v after Python began to release, want some milliseconds", median)
 		}
 	}
 }

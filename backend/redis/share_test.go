@@ -363,6 +363,24 @@ func TestShareWaitForSeveral(t *testing.T) {
 	}
 }
 
+// A master that sentinels watch over can be shared as a single server can.
+func TestShareSentinel(t *testing.T) {
+	sentinel := redistest.StartSentinel(t)
+	b := redis.New(sentinel.Client(t), redis.Config{})
+	t.Cleanup(func() { b.Close() })
+	shared, err := b.Share(backend.Layout{LockPrefix: "_lock"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := view{shared, t, b, sentinel.Master(t), backend.Layout{LockPrefix: "_lock"}}
+	g := v.acquire("k")
+	v.holds("k", g.Lease.Token())
+	v.publish(g, "k", "value")
+	v.finds("k", "value")
+	v.set("k", "newer")
+	v.finds("k", "newer")
+}
+
 // A hit is one command.
 func TestShareHitIsOneCommand(t *testing.T) {
 	server := redistest.Start(t)

@@ -19,8 +19,9 @@ def acquire(name):
 
 
 def release(name):
+    began = time.time()
     locks.pop(name).release()
-    return time.time()
+    return began
 
 
 def get_or_create(key):
