@@ -29,8 +29,11 @@ type writing struct {
 	old   string       // a token that was there before the Set began
 	seen  string       // the note of the last write before it; of a view: how the value began
 
-	foreign bool // the token is another program's; only of a view
-	doubt   bool // it was sent more than once: who knows what the first one did
+	doubt bool // it was sent more than once: who knows what the first one did
+
+	// Only of a view.
+	foreign bool      // the token is another program's
+	asked   time.Time // when it asked for the token
 	call    *redisio.Call
 }
 

@@ -23,10 +23,10 @@ func (v view) waiting(ctx context.Context, name string) <-chan time.Time {
 			v.t.Errorf("waiting for %q: %v", name, err)
 			return
 		}
-		granted <- at
 		if err := g.Lease.Release(ctx); err != nil {
 			v.t.Error(err)
 		}
+		granted <- at
 	}()
 	return granted
 }

@@ -67,10 +67,11 @@ if redis.pcall('GET', KEYS[2]) == ARGV[2] then
 end
 return head(KEYS[2])`)
 
-	// sharedVoidScript frees the lock KEYS[1] if it is one of ours.
+	// sharedVoidScript frees the lock KEYS[1] if it is that of whoever of us creates the
+	// value. A writer would only begin again.
 	sharedVoidScript = redisio.NewScript(holderOf + `
 local _, whole = holder(KEYS[1])
-if ours(whole) then
+if ours(whole) and not writes(whole) then
 	redis.call('DEL', KEYS[1])
 end
 return 1`)

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/redisio"
 )
 
 // sharedTries is how often a write of a view is tried whose lock got lost before it could
-// store. Among many writers of one key, another one is first each time for some of them.
+// store. Among several writers of one key, another one is first each time for some of them.
 const sharedTries = 32
 
 // Set is Set of [backend.Backend], without stamps. What is stored without a lease takes two
@@ -81,6 +82,7 @@ func (v *shared) seize(ctx context.Context, writes []*writing, try int) ([]*writ
 	}
 	defer b.acquiring.leave()
 	calls := make([]*redisio.Call, len(seizing))
+	began := time.Now()
 	err := b.send(ctx, c.locks[0], len(seizing)*commandSize, func(batch *redisio.Batch) {
 		leases, before, ok := c.attempt()
 		for i, l := range leases {
@@ -98,7 +100,7 @@ func (v *shared) seize(ctx context.Context, writes []*writing, try int) ([]*writ
 		return writes, backend.ErrClosed
 	}
 	for i, w := range seizing {
-		w.lease, w.own = nil, leases[i].Token()
+		w.lease, w.own, w.asked = nil, leases[i].Token(), began
 		answer, err := calls[i].Value()
 		parts, _ := answer.([]any)
 		switch {
@@ -196,8 +198,14 @@ func (v *shared) conclude(ctx context.Context, w *writing) bool {
 	case w.doubt:
 		w.item.Err = errUnknown
 		return true
+	case begins == "" && !w.foreign && (w.token != w.old || w.seen != ""):
+		// So did a Delete, after which this one must not be stored. If it was not that,
+		// the server keeps little for long.
+		if time.Since(w.asked) >= v.b.ttl {
+			w.item.Err = errForgotten
+		}
+		return true
 	}
-	// As in conclude of Backend. If the value is gone, it was deleted or has expired, and
-	// this write comes after.
+	// As in conclude of Backend: the lock got lost, or was somebody's before this Set began.
 	return false
 }
