@@ -7,9 +7,9 @@ import (
 	"github.com/dogpile-go/dogpile/codec"
 )
 
-// ErrNoStamps is the error of Renew of a view that [Sharer] returned. The values of another
-// library carry no stamps, so what is stored there can only be deleted, key by key.
-var ErrNoStamps = errors.New("backend: what is shared with another library has no stamps, so it cannot be invalidated as a whole; delete its keys")
+// ErrNoStamps is what Renew of a view in another library's layout returns; see [Sharer].
+// Delete the keys instead.
+var ErrNoStamps = errors.New("backend: another library's layout has no stamps, so nothing can be invalidated as a whole")
 
 // Format is how another caching library stores its values and locks its keys, on a server
 // that its programs share with those of this one. Config.Interop of a region takes it;

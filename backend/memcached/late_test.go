@@ -21,8 +21,9 @@ import (
 // forgotten them, and another process of its fleet.
 type late struct {
 	*testing.T
+	key      backend.Key
 	proxy    *faultproxy.Proxy
-	a, b     *memcached.Backend // a connects through the proxy
+	a, b     backend.Backend // a connects through the proxy
 	counting atomic.Bool
 	deliver  []func()
 	caught   []<-chan struct{}
@@ -33,14 +34,20 @@ var lateKey = backend.Key{Region: "users", Name: "k"}
 // newLate returns a fleet in which those requests of a go astray that have the numbers
 // lost, counted from one once count is called.
 func newLate(t *testing.T, lost ...int) *late {
+	return newLateOf(t, lateKey, func(b *memcached.Backend) backend.Backend { return b }, lost...)
+}
+
+// newLateOf is newLate for what view makes of the backends.
+func newLateOf(t *testing.T, key backend.Key, view func(*memcached.Backend) backend.Backend, lost ...int) *late {
 	server := memcachedtest.Shared(t, 1)[0]
-	l := &late{T: t, proxy: faultproxy.New(t, server.Addr)}
+	l := &late{T: t, key: key, proxy: faultproxy.New(t, server.Addr)}
 	prefix := space()
-	l.a = open(t, memcached.Config{Servers: []string{l.proxy.Addr}, Prefix: prefix, LeaseTTL: 2 * time.Second})
-	l.b = open(t, memcached.Config{Servers: []string{server.Addr}, Prefix: prefix, LeaseTTL: 2 * time.Second})
-	if err := errors.Join(l.a.Ping(t.Context()), l.b.Ping(t.Context())); err != nil {
+	a := open(t, memcached.Config{Servers: []string{l.proxy.Addr}, Prefix: prefix, LeaseTTL: 2 * time.Second})
+	b := open(t, memcached.Config{Servers: []string{server.Addr}, Prefix: prefix, LeaseTTL: 2 * time.Second})
+	if err := errors.Join(a.Ping(t.Context()), b.Ping(t.Context())); err != nil {
 		t.Fatal(err)
 	}
+	l.a, l.b = view(a), view(b)
 	var seen atomic.Int64
 	for i, n := range lost {
 		caught, deliver := l.proxy.StrayRequest(func([]byte) bool {
@@ -78,8 +85,8 @@ func (l *late) arrive() bool {
 	return any
 }
 
-func (l *late) set(b *memcached.Backend, text string, lease lock.Lease) error {
-	items := []backend.Item{{Key: lateKey, Entry: &backend.Entry{Data: []byte(text)}, Lease: lease}}
+func (l *late) set(b backend.Backend, text string, lease lock.Lease) error {
+	items := []backend.Item{{Key: l.key, Entry: &backend.Entry{Data: []byte(text)}, Lease: lease}}
 	if _, err := b.Set(l.Context(), items, nil); err != nil {
 		return err
 	}
@@ -93,15 +100,15 @@ func (l *late) must(err error) {
 	}
 }
 
-func (l *late) delete(b *memcached.Backend) {
+func (l *late) delete(b backend.Backend) {
 	l.Helper()
-	l.must(b.Delete(l.Context(), []backend.Key{lateKey}))
+	l.must(b.Delete(l.Context(), []backend.Key{l.key}))
 }
 
 // finds checks what is stored: one of texts, where "" is nothing.
 func (l *late) finds(when string, texts ...string) {
 	l.Helper()
-	found, err := l.b.Get(l.Context(), lateKey, nil)
+	found, err := l.b.Get(l.Context(), l.key, nil)
 	l.must(err)
 	got := ""
 	if found.Entry != nil {
@@ -116,17 +123,17 @@ func (l *late) finds(when string, texts ...string) {
 }
 
 // acquire takes the lease as somebody who comes later does.
-func (l *late) acquire(b *memcached.Backend) backend.Grant {
+func (l *late) acquire(b backend.Backend) backend.Grant {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(l.Context(), 8*time.Second)
 	defer cancel()
 	for {
-		grants, _, err := b.Acquire(ctx, []backend.Key{lateKey}, nil)
+		grants, _, err := b.Acquire(ctx, []backend.Key{l.key}, nil)
 		l.must(err)
 		if grants[0].Lease != nil {
 			return grants[0]
 		}
-		l.must(b.Wait(ctx, []backend.Key{lateKey}))
+		l.must(b.Wait(ctx, []backend.Key{l.key}))
 	}
 }
 

@@ -95,6 +95,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -185,6 +186,9 @@ type Backend struct {
 	leases *memcachedio.Leases
 	last   atomic.Pointer[stampName]
 	closed atomic.Bool
+
+	sharing sync.Mutex
+	views   map[backend.Layout]*shared
 }
 
 // New returns a Backend. It does not wait for the servers, which may be down: the
@@ -270,6 +274,7 @@ func (b *Backend) Close() error {
 	if b.broken != nil || b.closed.Swap(true) {
 		return nil
 	}
+	b.closeViews()
 	b.leases.Close()
 	b.client.Close()
 	return nil

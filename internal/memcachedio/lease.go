@@ -25,9 +25,10 @@ const (
 
 func newToken(sign byte) string { return string(sign) + rand.Text() }
 
-// TokenOf returns the token in the item of a lease; "" if there is none.
+// TokenOf returns the token in the item of a lease; "" if there is none, or one of
+// another library.
 func TokenOf(item *memcache.Item) string {
-	if item == nil || item.Flags != leaseFlags {
+	if item == nil || item.Flags != leaseFlags && !isNumber(item) {
 		return ""
 	}
 	return string(item.Value)

@@ -23,6 +23,9 @@ type Leases struct {
 	ttl    time.Duration
 	poller *poll.Poller
 
+	shared bool // with programs that have another library
+	others strangers
+
 	mu      sync.Mutex
 	byToken map[string]*Held
 	running bool // the goroutine that renews
@@ -34,6 +37,16 @@ type Leases struct {
 func NewLeases(c *Client, ttl time.Duration) *Leases {
 	l := &Leases{client: c, ttl: ttl, byToken: map[string]*Held{}, wake: make(chan struct{}, 1)}
 	l.poller = poll.New(l.look, c.closed)
+	return l
+}
+
+// NewSharedLeases returns the Leases of a client in a place where programs with another
+// library have theirs. Tokens are numbers, as Python has them. A lease of such a program
+// that has stayed the same for stealAfter since it was first seen is taken away; zero
+// means never.
+func NewSharedLeases(c *Client, ttl, stealAfter time.Duration) *Leases {
+	l := NewLeases(c, ttl)
+	l.shared, l.others.after = true, stealAfter
 	return l
 }
 
@@ -52,8 +65,13 @@ func (l *Leases) Ask(key string, name Name, sign byte) *Held {
 	}
 	now := time.Now()
 	h := &Held{
-		leases: l, key: key, name: name, token: newToken(sign), lost: make(chan struct{}),
+		leases: l, key: key, name: name, lost: make(chan struct{}),
 		expires: now.Add(l.life()), renewAt: now.Add(l.ttl / 3),
+	}
+	if l.shared {
+		h.token = newNumber()
+	} else {
+		h.token = newToken(sign)
 	}
 	l.byToken[h.token] = h
 	return h
@@ -65,10 +83,14 @@ func (h *Held) Item() *memcache.Item {
 	if h.token[0] == Writer {
 		ttl = ShortestTTL // a write takes some round trips
 	}
-	return &memcache.Item{
+	item := &memcache.Item{
 		Key: h.name.Text, Value: []byte(h.token), Flags: leaseFlags,
 		Expiration: LeaseExpiration(ttl, time.Now()),
 	}
+	if h.leases.shared {
+		item.Flags = numberFlags
+	}
+	return item
 }
 
 // Take tries to take the lease name. It returns nil if somebody else has it.
@@ -82,6 +104,9 @@ func (l *Leases) Take(ctx context.Context, key string, name Name) (*Held, error)
 		if Unsent(err) {
 			l.Forget(h)
 			return nil, err
+		}
+		if outcome == Changed && l.others.after > 0 {
+			outcome, err = l.steal(ctx, h)
 		}
 		if err != nil && Broken(err) && ctx.Err() == nil {
 			// It may have been executed, and then will not be once more. If it was
@@ -118,6 +143,18 @@ func (l *Leases) Take(ctx context.Context, key string, name Name) (*Held, error)
 			return nil, nil
 		}
 	}
+}
+
+// steal takes a lease from a program with another library that is taken for dead. It is
+// Done if that was so.
+func (l *Leases) steal(ctx context.Context, h *Held) (Outcome, error) {
+	item, err := h.name.Server.GetOne(ctx, h.name.Text)
+	if err != nil || !l.others.dead(h.name.Text, item) {
+		return Changed, err
+	}
+	mine := h.Item()
+	mine.CasID = item.CasID // it is nobody else's by now
+	return h.name.Server.CAS(ctx, mine)
 }
 
 // grant notes that the server has granted h. It returns false after Close.
@@ -198,15 +235,20 @@ func (l *Leases) Of(names []Name) []*Held {
 	return found
 }
 
-// Voided notes that leases were voided, and wakes those who wait for names.
-func (l *Leases) Voided(leases []*Held, names []Name) {
+// Lost notes that leases were lost.
+func (l *Leases) Lost(leases []*Held) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, h := range leases {
 		if h.state == held {
 			l.lose(h)
 		}
 	}
-	l.mu.Unlock()
+}
+
+// Voided notes that leases were voided, and wakes those who wait for names.
+func (l *Leases) Voided(leases []*Held, names []Name) {
+	l.Lost(leases)
 	for _, name := range names {
 		l.poller.Wake(name.Text)
 	}
@@ -228,6 +270,11 @@ func (l *Leases) Wait(ctx context.Context, places []Place, kind byte) error {
 	for i := range places {
 		texts[i] = places[i].Text(kind)
 	}
+	return l.WaitFor(ctx, texts)
+}
+
+// WaitFor is Wait for items with these texts, on the one server that there is.
+func (l *Leases) WaitFor(ctx context.Context, texts []string) error {
 	return l.poller.Wait(ctx, texts...)
 }
 
@@ -260,6 +307,9 @@ func (l *Leases) look(ctx context.Context, texts []string) ([]bool, error) {
 			for j, k := range at {
 				if errs[k] = err; err == nil {
 					free[k] = items[j] == nil
+					if l.others.dead(texts[k], items[j]) {
+						free[k] = true
+					}
 				}
 			}
 			failed = failed || err != nil

@@ -15,6 +15,7 @@ const (
 	Stamp byte = 's'
 	Part  byte = 'p'
 	Mutex byte = 'm'
+	Mark  byte = 'w'
 )
 
 // longestPrefix leaves room in a key of memcached, which has 250 bytes at most, for
@@ -111,3 +112,11 @@ func (p *Place) Text(kind byte) string {
 
 // Name returns the name of the item of a kind, with its server.
 func (p *Place) Name(kind byte) Name { return Name{p.Server, p.Text(kind)} }
+
+// Mark returns the name of the item that tells that a process writes the item of another
+// library with this name. It is the same whatever the prefix, as that item's is.
+func (c *Client) Mark(name string) Name {
+	p := c.Place("", name)
+	p.prefix = DefaultPrefix
+	return p.Name(Mark)
+}

@@ -1,0 +1,585 @@
+package memcached_test
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/backend/memcached"
+	"github.com/dogpile-go/dogpile/internal/faultproxy"
+	"github.com/dogpile-go/dogpile/internal/memcachedtest"
+	"github.com/dogpile-go/dogpile/lock"
+)
+
+// python is the layout of dogpile.cache.
+var python = backend.Layout{LockPrefix: "_lock"}
+
+// viewOf returns the view of a backend.
+func viewOf(t testing.TB, b *memcached.Backend, layout backend.Layout) backend.Backend {
+	t.Helper()
+	view, err := b.Share(layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return view
+}
+
+// shared returns a view of the server that all tests share, with leases of two seconds,
+// and a key that no other test has.
+func shared(t testing.TB, layout backend.Layout) (*memcachedtest.Server, backend.Backend, backend.Key) {
+	server := memcachedtest.Shared(t, 1)[0]
+	b := open(t, memcached.Config{Servers: []string{server.Addr}, Prefix: space(), LeaseTTL: 2 * time.Second})
+	return server, viewOf(t, b, layout), sharedKey()
+}
+
+func sharedKey() backend.Key { return backend.Key{Region: "users", Name: "shared-" + space()} }
+
+// putOne stores one item and returns what came of it.
+func putOne(t testing.TB, b backend.Backend, item backend.Item) error {
+	t.Helper()
+	items := []backend.Item{item}
+	stamps, err := b.Set(t.Context(), items, []backend.Guard{{Region: "users"}})
+	if stamps != nil {
+		t.Errorf("Set returns the stamps %v, want none", stamps)
+	}
+	return errors.Join(err, items[0].Err)
+}
+
+// dataOf returns what is stored under a key; "" is nothing.
+func dataOf(t testing.TB, b backend.Backend, key backend.Key) string {
+	t.Helper()
+	found, err := b.Get(t.Context(), key, []backend.Guard{{Region: "users"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Stamps != nil {
+		t.Errorf("Get returns the stamps %v, want none", found.Stamps)
+	}
+	if found.Entry == nil {
+		return ""
+	}
+	return string(found.Entry.Data)
+}
+
+func entry(text string) *backend.Entry { return &backend.Entry{Data: []byte(text)} }
+
+// tryLease tries to take the lease of a key.
+func tryLease(t testing.TB, b backend.Backend, key backend.Key) backend.Grant {
+	t.Helper()
+	grants, stamps, err := b.Acquire(t.Context(), []backend.Key{key}, []backend.Guard{{Region: "users"}})
+	if err != nil || stamps != nil {
+		t.Fatalf("Acquire = %v, %v; want no error and no stamps", stamps, err)
+	}
+	return grants[0]
+}
+
+func TestShareRefusesWhatCannotBeShared(t *testing.T) {
+	for want, c := range map[string]struct {
+		cfg    memcached.Config
+		layout backend.Layout
+	}{
+		"2 servers":        {memcached.Config{Servers: []string{"a", "b"}}, python},
+		"Chunked":          {memcached.Config{Servers: []string{"a"}, Chunked: true}, python},
+		"Compress":         {memcached.Config{Servers: []string{"a"}, Compress: true}, python},
+		"empty":            {memcached.Config{Servers: []string{"a"}}, backend.Layout{}},
+		"control":          {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: "a b"}},
+		"no room":          {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: strings.Repeat("x", 250)}},
+		"StealAfter":       {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: "_lock", StealAfter: -1}},
+		"Flags":            {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: "_lock", Flags: 8}},
+		"Servers is empty": {memcached.Config{}, python},
+	} {
+		b := memcached.New(c.cfg)
+		if view, err := b.Share(c.layout); view != nil || !errors.Is(err, memcached.ErrConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("Share(%+v) of %+v = %v, %v; want an ErrConfig with %q in it", c.layout, c.cfg, view, err, want)
+		}
+		_ = b.Close()
+	}
+}
+
+func TestShareReturnsTheSameView(t *testing.T) {
+	b := open(t, memcached.Config{Servers: []string{"127.0.0.1:1"}})
+	one, other := viewOf(t, b, python), viewOf(t, b, backend.Layout{LockPrefix: "_lock", Flags: 16})
+	if one != viewOf(t, b, python) || one == other {
+		t.Error("want one view for each layout, and always the same")
+	}
+	if !one.Bytes() {
+		t.Error("a view is one of bytes")
+	}
+	if err := one.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := one.Renew(t.Context(), []backend.Guard{{Region: "users"}}, false); !errors.Is(err, backend.ErrNoStamps) {
+		t.Errorf("Renew = %v, want ErrNoStamps", err)
+	}
+	if stamps, err := one.Stamps(t.Context(), []backend.Guard{{Region: "users"}}); stamps != nil || err != nil {
+		t.Errorf("Stamps = %v, %v; want none", stamps, err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Share(python); !errors.Is(err, backend.ErrClosed) {
+		t.Errorf("Share after Close = %v, want ErrClosed", err)
+	}
+	for name, err := range map[string]error{
+		"Get": func() error { _, err := one.Get(t.Context(), lateKey, nil); return err }(),
+		"Renew": one.Renew(t.Context(), nil, false), "Wait": one.Wait(t.Context(), nil), "Delete": one.Delete(t.Context(), nil),
+	} {
+		if !errors.Is(err, backend.ErrClosed) {
+			t.Errorf("%s after Close = %v, want ErrClosed", name, err)
+		}
+	}
+}
+
+func TestShareKeysThatMemcachedCannotHave(t *testing.T) {
+	server, view, good := shared(t, python)
+	server.Do(t, "set "+good.Name+" 0 0 1", "x")
+	before := server.Requests(t)
+	for _, name := range []string{"", "a b", "a\r\nflush_all", "a\x7f", "a\tb", strings.Repeat("x", 246)} {
+		bad := backend.Key{Region: "users", Name: name}
+		both := []backend.Key{good, bad}
+		calls := map[string]error{
+			"Get":      func() error { _, err := view.Get(t.Context(), bad, nil); return err }(),
+			"GetMulti": func() error { _, _, err := view.GetMulti(t.Context(), both, nil); return err }(),
+			"Acquire":  func() error { _, _, err := view.Acquire(t.Context(), both, nil); return err }(),
+			"Wait":     view.Wait(t.Context(), both),
+			"Set":      putOne(t, view, backend.Item{Key: bad, Entry: entry("x")}),
+			"void":     putOne(t, view, backend.Item{Key: bad}),
+			"Delete":   view.Delete(t.Context(), []backend.Key{bad}),
+		}
+		for call, err := range calls {
+			if err == nil || !strings.Contains(err.Error(), "mangle.SHA1") {
+				t.Errorf("%s of the key %.20q = %v, want an error that says what to do", call, name, err)
+			}
+		}
+	}
+	if n := server.Requests(t) - before; n != 0 {
+		t.Errorf("%d requests went to the server, want none", n)
+	}
+	bad := backend.Key{Region: "users", Name: "a b"}
+	items := []backend.Item{{Key: bad, Entry: entry("x")}, {Key: good, Entry: entry("y")}}
+	if _, err := view.Set(t.Context(), items, nil); err != nil || items[0].Err == nil || items[1].Err != nil || dataOf(t, view, good) != "y" {
+		t.Errorf("Set of a bad key and a good one = %v, %v, %v; want an Err of the bad one alone", err, items[0].Err, items[1].Err)
+	}
+	if err := view.Delete(t.Context(), []backend.Key{bad, good}); err == nil || dataOf(t, view, good) != "" {
+		t.Errorf("Delete of a bad key and a good one = %v, want an error, and the good one deleted", err)
+	}
+	// The longest key that there is, with its lock.
+	longest := backend.Key{Name: good.Name + strings.Repeat("x", 245-len(good.Name))}
+	if err := putOne(t, view, backend.Item{Key: longest, Entry: entry("x"), Lease: leaseOf(t, view, longest).Lease}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Values are stored as they are, under the very key.
+func TestShareStoresWhatOthersRead(t *testing.T) {
+	for _, flags := range []uint32{0, 16} {
+		server, view, key := shared(t, backend.Layout{LockPrefix: "_lock", Flags: flags})
+		other := sharedKey()
+		want := func(how string, key backend.Key, text string) {
+			t.Helper()
+			item := fmt.Sprintf("VALUE %s %d %d\r\n%s\r\nEND", key.Name, flags, len(text), text)
+			if got := server.Do(t, "get "+key.Name); got != item {
+				t.Errorf("%s the server has %q, want %q", how, got, item)
+			}
+			if got := server.Do(t, "get _lock"+key.Name); got != "END" {
+				t.Errorf("%s there is the lock %q, want none", how, got)
+			}
+			if got := server.Do(t, "mg "+key.Name+" t"); got != "HD t-1" {
+				t.Errorf("%s the item has the TTL %q, want none", how, got)
+			}
+		}
+		set := func(key backend.Key, text string, lease lock.Lease) {
+			t.Helper()
+			if err := putOne(t, view, backend.Item{Key: key, Entry: entry(text), Lease: lease}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(key, "first", nil)
+		want("after a Set where nothing was", key, "first")
+		set(key, "second", nil)
+		want("after a Set over a value", key, "second")
+		set(other, "created", leaseOf(t, view, other).Lease)
+		want("after a publication where nothing was", other, "created")
+		grant := leaseOf(t, view, other)
+		if grant.Entry == nil || string(grant.Entry.Data) != "created" {
+			t.Errorf("Acquire finds %v, want what was stored", grant.Entry)
+		}
+		set(other, "again", grant.Lease)
+		want("after a publication over a value", other, "again")
+	}
+}
+
+func TestShareTTL(t *testing.T) {
+	server, view, key := shared(t, python)
+	ttl := func(key backend.Key) int {
+		t.Helper()
+		text, ok := strings.CutPrefix(server.Do(t, "mg "+key.Name+" t"), "HD t")
+		n, err := strconv.Atoi(text)
+		if !ok || err != nil {
+			t.Fatalf("the TTL is %q", text)
+		}
+		return n
+	}
+	for _, d := range []time.Duration{5 * time.Second, time.Hour, 40 * 24 * time.Hour} {
+		least := int(d / time.Second)
+		for _, over := range []bool{false, true} {
+			for _, leased := range []bool{false, true} {
+				key := backend.Key{Name: fmt.Sprintf("%s-%d-%t-%t", key.Name, least, over, leased)}
+				if over {
+					server.Do(t, "set "+key.Name+" 0 0 1", "x")
+				}
+				item := backend.Item{Key: key, Entry: entry("x"), TTL: d}
+				if leased {
+					item.Lease = leaseOf(t, view, key).Lease
+				}
+				if err := putOne(t, view, item); err != nil {
+					t.Fatal(err)
+				}
+				if n := ttl(key); n < least || n > least+2 {
+					t.Errorf("a value with the TTL %v is kept for %d seconds", d, n)
+				}
+			}
+		}
+	}
+	if err := putOne(t, view, backend.Item{Key: key, Entry: entry("x"), TTL: -1}); err == nil {
+		t.Error("a negative TTL has no error")
+	}
+}
+
+func zipped(data []byte) string {
+	var out bytes.Buffer
+	w := zlib.NewWriter(&out)
+	_, _ = w.Write(data)
+	_ = w.Close()
+	return out.String()
+}
+
+// What other programs have stored is read, or is an entry that nobody can read; it is
+// never an error.
+func TestShareReadsWhatOthersStore(t *testing.T) {
+	server, view, base := shared(t, python)
+	text := strings.Repeat("a text ", 1000)
+	zip := zipped([]byte(text))
+	const none = ""
+	cases := []struct {
+		flags      int
+		data, want string
+	}{
+		{0, "plain", "plain"}, {16, "text", "text"}, {0, "", none},
+		{8, zip, text}, {24, zip, text}, {8, zipped(nil), none},
+		{1, "pickled", none}, {2, "1", none}, {4, "1", none}, {9, zip, none}, {32, "x", none}, {0xd0610010, "ours", none},
+		{8, "", none}, {8, "x", none}, {8, zip[:len(zip)-1], none}, {8, zip[:len(zip)-3] + "abc", none}, {8, "\x78\x9c\xff\xff", none},
+		{8, zipped(make([]byte, 64<<20+1)), none}, {0, "last", "last"},
+	}
+	keys := make([]backend.Key, len(cases))
+	for i, c := range cases {
+		keys[i] = backend.Key{Name: fmt.Sprint(base.Name, "-", i)}
+		if got := server.Do(t, fmt.Sprintf("set %s %d 0 %d", keys[i].Name, c.flags, len(c.data)), c.data); got != "STORED" {
+			t.Fatal(got)
+		}
+	}
+	keys = append(keys, backend.Key{Name: base.Name + "-absent"}, keys[0])
+	entries, stamps, err := view.GetMulti(t.Context(), keys, []backend.Guard{{Region: "users"}})
+	if err != nil || stamps != nil || len(entries) != len(keys) {
+		t.Fatalf("GetMulti = %v, %v, %v; want %d entries", entries, stamps, err, len(keys))
+	}
+	for i, c := range cases {
+		if entries[i] == nil || string(entries[i].Data) != c.want {
+			t.Errorf("an item with the flags %d and %.20q reads as %.40v, want an entry with %.40q", c.flags, c.data, entries[i], c.want)
+		}
+		if got := dataOf(t, view, keys[i]); got != c.want {
+			t.Errorf("Get of an item with the flags %d and %.20q = %.40q, want %.40q", c.flags, c.data, got, c.want)
+		}
+	}
+	if absent, twice := entries[len(cases)], entries[len(cases)+1]; absent != nil || twice == nil || string(twice.Data) != "plain" {
+		t.Errorf("an absent key reads as %v and one that stands there twice as %v", absent, twice)
+	}
+	grants, _, err := view.Acquire(t.Context(), keys[:len(cases)], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range cases {
+		if grants[i].Lease == nil || grants[i].Entry == nil || string(grants[i].Entry.Data) != c.want {
+			t.Errorf("Acquire of an item with the flags %d and %.20q = %v, want %.40q", c.flags, c.data, grants[i], c.want)
+		}
+	}
+}
+
+// To take a lease changes nothing of the value that others see, but for its CAS id.
+func TestShareAcquireKeepsTheValue(t *testing.T) {
+	server, view, key := shared(t, python)
+	server.Do(t, "set "+key.Name+" 8 1000 3", "abc")
+	look := func() string { return server.Do(t, "mg "+key.Name+" f s t") }
+	cas := func() string { return server.Do(t, "mg "+key.Name+" c") }
+	before, id := look(), cas()
+	leaseOf(t, view, key)
+	after := look()
+	if after != before && after != strings.Replace(before, "t1000", "t999", 1) || server.Do(t, "get "+key.Name) != "VALUE "+key.Name+" 8 3\r\nabc\r\nEND" {
+		t.Errorf("before the lease the item was %q, then %q", before, after)
+	}
+	if cas() == id {
+		t.Error("the CAS id is the same, so a holder from before could still store")
+	}
+	absent := sharedKey()
+	leaseOf(t, view, absent)
+	if got := server.Do(t, "get "+absent.Name); got != "END" {
+		t.Errorf("a lease leaves %q where the value would be, want nothing: others look there", got)
+	}
+}
+
+// The lock is an item that clients in Python take for a number.
+func TestShareLockIsANumber(t *testing.T) {
+	server, view, key := shared(t, python)
+	grant := leaseOf(t, view, key)
+	fields := strings.Fields(server.Do(t, "get _lock"+key.Name))
+	if len(fields) != 6 || fields[2] != "2" || fields[4] != grant.Lease.Token() || len(fields[4]) != 40 || strings.Trim(fields[4], "0123456789") != "" {
+		t.Errorf("the lock is %q, want a number with the flags 2 that is the token %q", fields, grant.Lease.Token())
+	}
+	if got := server.Do(t, "mg _lock"+key.Name+" t"); got != "HD t2" && got != "HD t1" {
+		t.Errorf("the lock has the TTL %q, want that of the backend", got)
+	}
+	if again := tryLease(t, view, key); again.Lease != nil {
+		t.Error("the lease was granted twice")
+	}
+	if err := grant.Lease.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if next := leaseOf(t, view, key); next.Lease.Token() == grant.Lease.Token() {
+		t.Error("two leases have one token")
+	}
+}
+
+// Delete, Set and what voids end a lease of this library in any process, and nothing is
+// stored under it any more.
+func TestShareLeasesAreEnded(t *testing.T) {
+	for _, exists := range []bool{false, true} {
+		for name, end := range map[string]func(*testing.T, backend.Backend, backend.Key) string{
+			"Delete": func(t *testing.T, b backend.Backend, key backend.Key) string {
+				if err := b.Delete(t.Context(), []backend.Key{key}); err != nil {
+					t.Error(err)
+				}
+				return ""
+			},
+			"Set": func(t *testing.T, b backend.Backend, key backend.Key) string {
+				if err := putOne(t, b, backend.Item{Key: key, Entry: entry("newer")}); err != nil {
+					t.Error(err)
+				}
+				return "newer"
+			},
+			"void": func(t *testing.T, b backend.Backend, key backend.Key) string {
+				if err := putOne(t, b, backend.Item{Key: key}); err != nil {
+					t.Error(err)
+				}
+				if exists {
+					return "was there"
+				}
+				return ""
+			},
+		} {
+			for _, local := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " exists=", exists, " local=", local), func(t *testing.T) {
+					server, a, key := shared(t, python)
+					_, b, _ := shared(t, python)
+					if local {
+						b = a
+					}
+					if exists {
+						server.Do(t, "set "+key.Name+" 0 0 9", "was there")
+					}
+					lease := leaseOf(t, a, key).Lease
+					want := end(t, b, key)
+					if err := putOne(t, a, backend.Item{Key: key, Entry: entry("old"), Lease: lease}); !errors.Is(err, backend.ErrLeaseLost) {
+						t.Errorf("a publication = %v, want ErrLeaseLost", err)
+					}
+					if got := dataOf(t, b, key); got != want {
+						t.Errorf("%q is stored, want %q", got, want)
+					}
+					select {
+					case <-lease.Lost():
+					case <-time.After(5 * time.Second):
+						t.Error("the holder is not told that its lease was lost")
+					}
+					if got := server.Do(t, "get _lock"+key.Name); got != "END" {
+						t.Errorf("the lock is %q, want none", got)
+					}
+					began := time.Now()
+					leaseOf(t, b, key)
+					if err := putOne(t, a, backend.Item{Key: sharedKey(), Entry: entry("x")}); err != nil || time.Since(began) > time.Second {
+						t.Errorf("what follows = %v after %v, want nothing that is left behind", err, time.Since(began))
+					}
+				})
+			}
+		}
+	}
+}
+
+// An item with a lease and no entry ends the lease, and tells whether it was held.
+func TestShareGivesUp(t *testing.T) {
+	server, view, key := shared(t, python)
+	lease := leaseOf(t, view, key).Lease
+	item := backend.Item{Key: key, Lease: lease}
+	if err := putOne(t, view, item); err != nil {
+		t.Error(err)
+	}
+	if err := putOne(t, view, item); !errors.Is(err, backend.ErrLeaseLost) {
+		t.Errorf("the second time it is %v, want ErrLeaseLost", err)
+	}
+	item.Lease = leaseOf(t, view, key).Lease
+	server.Do(t, "delete _lock"+key.Name)
+	if err := putOne(t, view, item); !errors.Is(err, backend.ErrLeaseLost) {
+		t.Errorf("a lease whose lock somebody has deleted: %v, want ErrLeaseLost", err)
+	}
+}
+
+// The locks of others are left alone, whatever they look like.
+func TestShareForeignLocks(t *testing.T) {
+	for _, foreign := range []string{"2 0 1 1", "0 0 1 1", "2 0 40 3648" + strings.Repeat("0", 36), "2 0 40 3647" + strings.Repeat("x", 36), "0 0 40 3647" + strings.Repeat("1", 36), "3496017921 0 1 x"} {
+		t.Run(foreign, func(t *testing.T) {
+			server, view, key := shared(t, python)
+			at := strings.LastIndex(foreign, " ")
+			server.Do(t, "set _lock"+key.Name+" "+foreign[:at], foreign[at+1:])
+			before := server.Do(t, "gets _lock"+key.Name)
+			if grant := tryLease(t, view, key); grant.Lease != nil {
+				t.Error("the lease was granted although somebody else has the lock")
+			}
+			for _, text := range []string{"x", "y"} {
+				if err := putOne(t, view, backend.Item{Key: key, Entry: entry(text)}); err != nil || dataOf(t, view, key) != text {
+					t.Errorf("Set = %v, want it to store all the same", err)
+				}
+			}
+			if err := putOne(t, view, backend.Item{Key: key}); err != nil || dataOf(t, view, key) != "y" {
+				t.Errorf("to void the lease = %v, want the value to stay", err)
+			}
+			if err := view.Delete(t.Context(), []backend.Key{key}); err != nil || dataOf(t, view, key) != "" {
+				t.Errorf("Delete = %v, want the value to be gone", err)
+			}
+			if after := server.Do(t, "gets _lock"+key.Name); after != before {
+				t.Errorf("the lock was %q and is %q, want it untouched", before, after)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := view.Wait(ctx, []backend.Key{key}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Wait = %v, want it to wait", err)
+			}
+			woken := make(chan error, 1)
+			go func() { woken <- view.Wait(t.Context(), []backend.Key{key}) }()
+			server.Do(t, "delete _lock"+key.Name)
+			if err := <-woken; err != nil {
+				t.Error(err)
+			}
+			leaseOf(t, view, key)
+		})
+	}
+}
+
+// A lock that its holder never frees is taken away after StealAfter, and not before.
+func TestShareStealsALockThatStays(t *testing.T) {
+	const after = 600 * time.Millisecond
+	server, view, key := shared(t, backend.Layout{LockPrefix: "_lock", StealAfter: after})
+	lockIt := func() { server.Do(t, "set _lock"+key.Name+" 2 0 1", "1") }
+	lockIt()
+	began := time.Now()
+	if grant := tryLease(t, view, key); grant.Lease != nil {
+		t.Fatal("the lock was taken away at once")
+	}
+	if err := view.Wait(t.Context(), []backend.Key{key}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < after || took > after+time.Second {
+		t.Errorf("Wait returned after %v, want %v", took, after)
+	}
+	grant := tryLease(t, view, key)
+	if grant.Lease == nil {
+		t.Fatal("the lock was not taken away")
+	}
+	if err := putOne(t, view, backend.Item{Key: key, Entry: entry("x"), Lease: grant.Lease}); err != nil || dataOf(t, view, key) != "x" {
+		t.Errorf("a publication under it = %v", err)
+	}
+	// Another lock of the same key has its own time.
+	lockIt()
+	if grant := tryLease(t, view, key); grant.Lease != nil {
+		t.Error("the next lock was taken away at once")
+	}
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		lockIt() // it changes all the time, so its holders live
+		if grant := tryLease(t, view, key); grant.Lease != nil {
+			t.Fatal("a lock that changes was taken away")
+		}
+		if time.Since(began) > 2*after {
+			break
+		}
+	}
+	// Nobody waits meanwhile; what was seen counts all the same.
+	seen := time.Now()
+	for tryLease(t, view, key).Lease == nil {
+		if time.Since(seen) > 10*time.Second {
+			t.Fatal("the lock was not taken away by those who only try")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if took := time.Since(seen); took < after-20*time.Millisecond {
+		t.Errorf("it was taken away after %v, want %v", took, after)
+	}
+	_, without, other := shared(t, python)
+	server.Do(t, "set _lock"+other.Name+" 2 0 1", "1")
+	for range 20 {
+		if tryLease(t, without, other).Lease != nil {
+			t.Error("a lock was taken away although StealAfter is zero")
+		}
+		time.Sleep(after / 10)
+	}
+}
+
+// A lease is renewed for as long as its holder lives.
+func TestShareLeaseIsRenewed(t *testing.T) {
+	server, view, key := shared(t, python)
+	lease := leaseOf(t, view, key).Lease
+	time.Sleep(4 * time.Second)
+	if got := server.Do(t, "get _lock"+key.Name); !strings.Contains(got, " 2 40\r\n"+lease.Token()) {
+		t.Errorf("after two TTLs the lock is %q, want it held", got)
+	}
+	if err := putOne(t, view, backend.Item{Key: key, Entry: entry("x"), Lease: lease}); err != nil {
+		t.Error(err)
+	}
+}
+
+// After Close nothing is left: no lock, no mark, no connection.
+func TestShareCloseLeavesNothing(t *testing.T) {
+	server := memcachedtest.Start(t)
+	proxy := faultproxy.New(t, server.Addr)
+	b := memcached.New(memcached.Config{Servers: []string{proxy.Addr}})
+	view := viewOf(t, b, python)
+	var keys []backend.Key
+	for i := range 50 {
+		keys = append(keys, backend.Key{Name: fmt.Sprint("k", i)})
+	}
+	if _, _, err := view.Acquire(t.Context(), keys, nil); err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan error, 1)
+	server.Do(t, "set _lockmore 2 0 1", "1")
+	go func() { waiting <- view.Wait(context.Background(), []backend.Key{{Name: "more"}}) }()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; !errors.Is(err, backend.ErrClosed) {
+		t.Errorf("who waited has %v, want ErrClosed", err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); proxy.Connections() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are left", proxy.Connections())
+		}
+	}
+	for _, key := range keys {
+		if got := server.Do(t, "get _lock"+key.Name); got != "END" {
+			t.Fatalf("the lock %q is left", got)
+		}
+	}
+}
