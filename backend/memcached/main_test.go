@@ -10,6 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	fleettest.Roles(map[string]fleettest.Role{"herd": herd})
+	fleettest.Roles(map[string]fleettest.Role{"herd": herd, "lock holder": lockHolder, "hammer": hammer})
 	goleak.VerifyTestMain(memcachedtest.WithShared(m))
 }

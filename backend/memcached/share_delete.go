@@ -40,7 +40,7 @@ func (s *shared) delete(ctx context.Context, key backend.Key) error {
 			// A server without memory can still delete. But somebody may be about to
 			// store the value, so that is not all that was asked for.
 			if ctx.Err() == nil {
-				_ = s.remove(ctx, key)
+				_ = s.remove(ctx, key, &mark{view: s, key: key})
 			}
 			return err
 		}
@@ -56,7 +56,7 @@ func (s *shared) delete(ctx context.Context, key backend.Key) error {
 func (s *shared) deleteMarked(ctx context.Context, key backend.Key, m *mark) (bool, error) {
 	lock := s.lock(key)
 	for range mostTries {
-		if err := s.remove(ctx, key); err != nil {
+		if err := s.remove(ctx, key, m); err != nil {
 			m.remove(ctx, nil)
 			return false, err
 		}
@@ -65,19 +65,20 @@ func (s *shared) deleteMarked(ctx context.Context, key backend.Key, m *mark) (bo
 			m.remove(ctx, nil)
 			return false, err
 		}
-		if memcachedio.TokenOf(items[0]) == "" {
+		if m.unlocked(items[0]) {
 			m.remove(ctx, items[1])
 			return true, nil
 		}
 		// Who was granted the lease meanwhile may have read the value, and store it again.
+		m.insist = true
 	}
 	m.remove(ctx, nil)
 	return false, errRestless
 }
 
 // remove takes the lock from a creator of this library, and then the value away.
-func (s *shared) remove(ctx context.Context, key backend.Key) error {
-	if err := s.unlock(ctx, key); err != nil {
+func (s *shared) remove(ctx context.Context, key backend.Key, m *mark) error {
+	if err := m.unlock(ctx); err != nil {
 		return err
 	}
 	value := s.value(key)

@@ -141,10 +141,10 @@ func (s *shared) store(ctx context.Context, w *sharing) error {
 		if err != nil {
 			return err
 		}
-		if last = items[1]; memcachedio.TokenOf(items[0]) == "" {
+		if last = items[1]; m.unlocked(items[0]) {
 			return nil
 		}
-		last = nil
+		last, m.insist = nil, true
 	}
 	return errRestless
 }
@@ -157,39 +157,12 @@ func (s *shared) void(ctx context.Context, key backend.Key) error {
 		return err
 	}
 	defer func() { m.remove(ctx, nil) }()
-	if err := s.unlock(ctx, key); err != nil {
+	if err := m.unlock(ctx); err != nil {
 		return err
 	}
 	value := s.value(key)
 	_, err = value.Server.Bump(ctx, value.Text)
 	return err
-}
-
-// unlock takes the lock of a key away from a creator of this library, if one has it.
-func (s *shared) unlock(ctx context.Context, key backend.Key) error {
-	lock := s.lock(key)
-	for range mostTries {
-		mine := s.locks.Of([]memcachedio.Name{lock})
-		item, err := lock.Server.GetOne(ctx, lock.Text)
-		if err != nil {
-			return err
-		}
-		token := memcachedio.TokenOf(item)
-		if token != "" {
-			err = memcachedio.Free(ctx, lock, token, item)
-		}
-		switch {
-		case err == nil && item == nil, err == nil && token != "":
-			s.locks.Voided(mine, []memcachedio.Name{lock})
-			return nil
-		case err == nil:
-			s.locks.Lost(mine) // somebody else has it, and others wait for them
-			return nil
-		case !errors.Is(err, memcachedio.ErrGone):
-			return err
-		}
-	}
-	return errRestless
 }
 
 // beside is what was read beside a value: the items of its lock and of its mark.
@@ -208,7 +181,7 @@ func (s *shared) swap(ctx context.Context, w *sharing, m **mark) (last beside, e
 	value, lock, marks := s.value(key), s.lock(key), s.mark(key)
 	var tried uint64 // the CAS id of a cas of which it is not known what became of it
 	added := false   // there may be a copy of the value that does not last
-	for range mostTries {
+	for try := range mostTries {
 		items, err := value.Server.Get(ctx, value.Text, lock.Text, marks.Text)
 		if err != nil {
 			return last, err
@@ -231,8 +204,9 @@ func (s *shared) swap(ctx context.Context, w *sharing, m **mark) (last beside, e
 			return last, memcachedio.ErrGone
 		case lost:
 			return last, errMarkLost
-		case w.held == nil && token != "":
-			if err := s.unlock(ctx, key); err != nil {
+		case w.held == nil && !(*m).unlocked(items[1]):
+			(*m).insist = (*m).insist || try > 1
+			if err := (*m).unlock(ctx); err != nil {
 				return last, err
 			}
 			continue
