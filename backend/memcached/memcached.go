@@ -60,6 +60,63 @@
 // new connection, and meets an item that has by chance got the same id again. The cas of a
 // soft renewal is such a one, too.
 //
+// # Sharing with other libraries
+//
+// [Backend.Share] returns a view of the server in the layout of another library, such as
+// that of Python's dogpile.cache: the value of a key is the item with that name, as it is,
+// and its lock the item with Layout.LockPrefix in front. Neither Prefix nor a region's name
+// has a part in that, so keys have to be such as memcached takes: from 1 byte to 250 less
+// those of LockPrefix, without spaces and control characters. Any other one is refused with
+// an error, or by a Delete of several after the others have been deleted. Clients
+// choose among several servers each in its own way, so there is one; Chunked and Compress
+// are refused, as nobody else could read that. Values that another client has compressed
+// with zlib (flags 8) are read; what it has pickled, and everything else that is not bytes
+// (flags other than 0 and 16), is an entry without Data, which nobody can read.
+//
+// A lease is an "add" of a number of 40 digits with LeaseTTL. A lock with anything else in
+// it is that of another program: no call takes or removes it, until Layout.StealAfter has
+// passed since this process has first seen that very lock (memcached tells neither how old
+// an item is nor when it ends, so this goes for locks with and without an end). Set and
+// Delete do their work all the same. A process remembers a thousand such locks.
+//
+// No stub may stand in for a value where others would read it, so there is nothing that a
+// cas could replace where no value is, and an add that arrives late would bring back what
+// was deleted. Therefore:
+//
+//   - Where a value is, it is stored as above: by a cas, right after a read of the value
+//     and then of the lock.
+//   - Who is about to store one where none is first leaves a mark, "dogpile:w:d", where d
+//     is the digest of the name, and then looks at the lock again. Both the mark and the
+//     add of the value end at the same time, some seconds later, by the clock of the server
+//     alone, which it was asked for. When the value is there, a cas gives it the time that
+//     it shall have, as long as the lock is the publisher's still; otherwise it is taken
+//     away again. The mark is taken away when the answer to the add is known. If it never
+//     is, the mark stays, and ends no earlier than the add is of no use.
+//   - Set and Delete leave that mark first, and wait for that of others. Then they take the
+//     lock from a creator of this library, and then store or remove the value. Who was
+//     granted the lease meanwhile has read the old value, so all is done again then, with
+//     the lock kept the second time.
+//
+// So when a Delete has the mark, no add that was sent before can have an effect any more,
+// and none that is sent later finds its lock. For each cas the proof above holds.
+//
+// A Delete, or a Set, waits for a mark that is left behind, when a process is killed, or
+// cut off, in those milliseconds: for three seconds, or, with a Timeout of more than half
+// a second, up to ten. A publication takes three round trips, eight where no value is;
+// Set six or eight, Delete five.
+//
+// What a view cannot promise:
+//
+//   - A program with another library deletes and stores without a look at anybody's lock. Its
+//     Delete does not end a creation that is under way here; ours does not end one there.
+//     Its release deletes whatever lock is there, so that a creation here is refused and
+//     another one may begin.
+//   - If the server evicts a mark that is some seconds old at most, is flushed, or
+//     restarted, and an add has been held up on its way since before, then the old value is
+//     there until that add ends: for three seconds (up to ten) from when it was sent. The
+//     same goes for a jump of the server's clock in those seconds, by as much.
+//   - The chance of a CAS id after a restart is the same as above.
+//
 // # Several servers
 //
 // Each key is on the server that its digest chooses; one more server takes over its

@@ -285,6 +285,16 @@ func TestShareWritesThatMeet(t *testing.T) {
 			l.finds("after Delete", "")
 		}
 	})
+	t.Run("the lease is voided before the publication", func(t *testing.T) {
+		l := newSharedLate(t)
+		l.must(l.set(l.b, "first", nil))
+		op, err := publish(l)
+		pausedAt(l, starts("cas "), op, func() { l.must(putOne(t, l.b, backend.Item{Key: l.key})) })
+		if !errors.Is(*err, backend.ErrLeaseLost) {
+			t.Errorf("the publication = %v, want ErrLeaseLost", *err)
+		}
+		l.finds("after the lease was voided", "first")
+	})
 	t.Run("a Delete and another program's value before the publication", func(t *testing.T) {
 		l := newSharedLate(t)
 		l.must(l.set(l.b, "first", nil))

@@ -594,3 +594,43 @@ func TestShareCloseLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// The calls of a view take as many round trips as the package's comment says. Two
+// requests that are sent at the same time are one.
+func TestShareRoundTrips(t *testing.T) {
+	server := memcachedtest.Shared(t, 1)[0]
+	proxy := faultproxy.New(t, server.Addr)
+	b := open(t, memcached.Config{Servers: []string{proxy.Addr}, Prefix: space()})
+	view, key, other := viewOf(t, b, python), sharedKey(), sharedKey()
+	if err := b.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var lease, next lock.Lease
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, c := range []struct {
+		what string
+		most int // requests
+		call func()
+	}{
+		{"Get", 1, func() { dataOf(t, view, key) }},
+		{"Acquire", 3, func() { lease = leaseOf(t, view, key).Lease }},
+		// The last step frees lock and mark at once.
+		{"a publication where nothing was", 9, func() { must(putOne(t, view, backend.Item{Key: key, Entry: entry("x"), Lease: lease})) }},
+		{"Acquire", 3, func() { next = leaseOf(t, view, key).Lease }},
+		{"a publication over a value", 3, func() { must(putOne(t, view, backend.Item{Key: key, Entry: entry("x"), Lease: next})) }},
+		{"Set over a value", 6, func() { must(putOne(t, view, backend.Item{Key: key, Entry: entry("x")})) }},
+		{"Set where nothing was", 8, func() { must(putOne(t, view, backend.Item{Key: other, Entry: entry("x")})) }},
+		{"Delete", 5, func() { must(view.Delete(t.Context(), []backend.Key{key})) }},
+	} {
+		before := len(proxy.Requests())
+		c.call()
+		if n := len(proxy.Requests()) - before; n != c.most {
+			t.Errorf("%s takes %d requests, want %d", c.what, n, c.most)
+		}
+	}
+}

@@ -20,6 +20,10 @@
 // anew when a server is restarted, so a cas of a value is sent only right after a read that
 // has shown that the server still knows a token of the sender's own. That of stamps is sent
 // right after a read, too.
+//
+// Where a program shares a server with another library there is one more, which see the
+// comment of package backend/memcached for: an add of a value that ends by itself, before
+// its mark does.
 package memcachedio
 
 import (
