@@ -94,8 +94,8 @@
 //     is, the mark stays, and ends no earlier than the add is of no use.
 //   - Set and Delete leave that mark first, and wait for that of others. Then they take the
 //     lock from a creator of this library, and then store or remove the value. Who was
-//     granted the lease meanwhile has read the old value, so all is done again then, with
-//     the lock kept the second time.
+//     granted the lease during a Delete may have read the old value, so all is done again
+//     then. From the second time on the lock is kept meanwhile.
 //
 // So when a Delete has the mark, no add that was sent before can have an effect any more,
 // and none that is sent later finds its lock. For each cas the proof above holds.
@@ -103,7 +103,7 @@
 // A Delete, or a Set, waits for a mark that is left behind, when a process is killed, or
 // cut off, in those milliseconds: for three seconds, or, with a Timeout of more than half
 // a second, up to ten. A publication takes three round trips, eight where no value is;
-// Set six or eight, Delete five.
+// Set five or seven, Delete five.
 //
 // What a view cannot promise:
 //

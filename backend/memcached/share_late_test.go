@@ -285,6 +285,18 @@ func TestShareWritesThatMeet(t *testing.T) {
 			l.finds("after Delete", "")
 		}
 	})
+	t.Run("a publication over another program's value during a Delete", func(t *testing.T) {
+		l := newSharedLate(t)
+		l.must(l.set(l.b, "first", nil))
+		lease := l.acquire(l.b).Lease
+		pausedAt(l, starts("delete "+l.key.Name+"\r"), func() { l.delete(l.a) }, func() {
+			server.Do(t, "set "+l.key.Name+" 0 0 6", "python")
+			if err := putOne(t, l.b, backend.Item{Key: l.key, Entry: entry("created"), Lease: lease}); !errors.Is(err, backend.ErrLeaseLost) {
+				t.Errorf("the publication = %v, want ErrLeaseLost: the lock is taken before the value", err)
+			}
+		})
+		l.finds("after Delete", "")
+	})
 	t.Run("the lease is voided before the publication", func(t *testing.T) {
 		l := newSharedLate(t)
 		l.must(l.set(l.b, "first", nil))
@@ -357,32 +369,53 @@ func TestShareWritesThatMeet(t *testing.T) {
 			l.finds("halted at "+at+" and long over", "new")
 		}
 	})
-	t.Run("a mark that is lost", func(t *testing.T) {
-		for _, op := range []string{"Delete", "Publication"} {
-			l := newSharedLate(t)
-			lease := l.acquire(l.a).Lease
-			done := false
-			unmark := func(request []byte) bool {
-				if done || !bytes.HasPrefix(request, []byte("gets ")) || !bytes.Contains(request, []byte("dogpile:w:")) {
-					return false
-				}
-				for _, word := range strings.Fields(string(request)) {
-					if strings.HasPrefix(word, "dogpile:w:") && server.Do(t, "get "+word) != "END" {
-						server.Do(t, "delete "+word)
-						done = true
-						return true
-					}
-				}
-				return false
+	marked := func(request []byte) string {
+		for _, word := range strings.Fields(string(request)) {
+			if strings.HasPrefix(word, "dogpile:w:") {
+				return word
 			}
-			pausedAt(l, unmark, func() {
-				if op == "Delete" {
-					l.delete(l.a)
-				} else {
-					l.must(l.set(l.a, "created", lease))
-				}
-			}, func() {})
-			l.finds("after "+op, map[string]string{"Delete": "", "Publication": "created"}[op])
 		}
+		return ""
+	}
+	t.Run("a publication loses its mark", func(t *testing.T) {
+		l := newSharedLate(t)
+		op, err := publish(l)
+		var mark atomic.Value
+		pausedAt(l, func(request []byte) bool {
+			word := marked(request)
+			mark.Store(word)
+			return starts("gets ")(request) && word != "" && server.Do(t, "get "+word) != "END"
+		}, op, func() { server.Do(t, "delete "+mark.Load().(string)) })
+		l.must(*err)
+		l.finds("after the publication", "created")
+	})
+	t.Run("a Set loses its mark", func(t *testing.T) {
+		l := newSharedLate(t)
+		var mark atomic.Value
+		var err error
+		pausedAt(l, func(request []byte) bool {
+			mark.Store(marked(request))
+			return starts("gets ")(request)
+		}, func() { err = l.set(l.a, "late", nil) }, func() {
+			server.Do(t, "delete "+mark.Load().(string)) // as it would end by itself
+			l.delete(l.b)
+		})
+		if err == nil {
+			t.Error("the Set has no error")
+		}
+		l.finds("after a Set that took too long, and a Delete", "")
+	})
+	t.Run("a Delete loses its mark", func(t *testing.T) {
+		l := newSharedLate(t)
+		var mark atomic.Value
+		pausedAt(l, func(request []byte) bool {
+			word := marked(request)
+			mark.Store(word)
+			return starts("gets _lock")(request) && word != ""
+		}, func() { l.delete(l.a) }, func() {
+			server.Do(t, "delete "+mark.Load().(string))
+			l.must(l.set(l.b, "a value whose add is late", nil))
+		})
+		l.finds("after a Delete that took too long", "")
 	})
 }

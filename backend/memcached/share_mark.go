@@ -60,11 +60,6 @@ func (s *shared) marked(ctx context.Context, key backend.Key, timed bool) (*mark
 		item.Expiration = expiration
 		outcome, err := name.Server.Add(ctx, item)
 		switch {
-		case outcome == memcachedio.Done && ctx.Err() != nil:
-			// Who asked for the write has been told that it is over, and others may have
-			// written since.
-			m.remove(ctx, nil)
-			return nil, context.Cause(ctx)
 		case outcome == memcachedio.Done:
 			return m, nil
 		case err == nil || memcachedio.Unsent(err):
@@ -137,10 +132,8 @@ func (m *mark) unlock(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case item != nil && token == "":
-			locks.Lost(mine)
-			return nil
 		case item != nil && m.unlocked(item):
+			locks.Lost(mine)
 			return nil
 		case m.insist:
 			taken, err := m.take(ctx, item)

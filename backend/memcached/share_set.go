@@ -123,30 +123,11 @@ func (s *shared) store(ctx context.Context, w *sharing) error {
 	if err != nil {
 		return err
 	}
-	var last *memcache.Item
-	defer func() { m.remove(ctx, last) }()
-	stored := false
-	for range mostTries {
-		if _, err := s.swap(ctx, w, &m); err != nil {
-			if stored && errors.Is(err, errMarkLost) {
-				return nil // and somebody has written since
-			}
-			return err
-		}
-		stored = true
-		// Who was granted the lease before the value was there may have read an older
-		// one, and must not store it again.
-		lock := s.lock(w.item.Key)
-		items, err := lock.Server.Get(ctx, lock.Text, m.held.Name().Text)
-		if err != nil {
-			return err
-		}
-		if last = items[1]; m.unlocked(items[0]) {
-			return nil
-		}
-		last, m.insist = nil, true
-	}
-	return errRestless
+	// Whoever was granted the lease meanwhile has not read what was replaced: before it
+	// reads, it changes the CAS id.
+	last, err := s.swap(ctx, w, &m)
+	m.remove(ctx, last.mark)
+	return err
 }
 
 // void ends the lease of a creator of this library, and leaves what is stored. Whatever
