@@ -6,7 +6,7 @@
 #
 # Needed: Go 1.26 and make. What else a target needs (see .ci/need) it installs
 # with apt-get where it may, and otherwise says so in one line. Tests that need a
-# server are skipped by a plain go test where there is none; here they fail.
+# server, or Python, are skipped by a plain go test where there is none; here they fail.
 
 SHELL := /bin/bash
 MODULES := . examples bench region/regionpg proof
@@ -18,7 +18,7 @@ BENCH ?= .
 
 # The race detector needs cgo.
 TEST := DOGPILE_TEST_SERVERS=required CGO_ENABLED=1 go test -race
-NEEDS := gcc redis-server memcached postgres
+NEEDS := gcc redis-server memcached postgres python3:dogpile.cache,redis,pymemcache,msgpack
 
 .PHONY: test format vet unit bench fuzz faults proof
 
