@@ -5,9 +5,12 @@ import "testing"
 // Name is a public name of dogpile.cache.
 type Name struct {
 	// Name has the module in front: "dogpile.cache.region.CacheRegion.get". What a
-	// decorated function has attached is "decorated.get".
+	// decorated function has attached is "decorated.get", what a backend takes among its
+	// arguments "dogpile.cache.backends.redis.RedisBackend.arguments.url". What overrides a
+	// method of a class of dogpile.cache has no name of its own.
 	Name string `json:"name"`
-	// Kind is "class", "method", "attribute", "function" or "constant".
+	// Kind is "class", "method", "attribute", "function", "constant", "argument", or
+	// "backend", a name for configure.
 	Kind string `json:"kind"`
 	// Params are the parameters of what can be called, without self.
 	Params []string `json:"params"`

@@ -277,11 +277,14 @@ func TestPublicNames(t *testing.T) {
 	}
 	for name, kind := range map[string]string{
 		"dogpile.lock.Lock": "class",
-		"dogpile.cache.region.CacheRegion.get_or_create":   "method",
-		"dogpile.cache.region.CacheRegion.expiration_time": "attribute",
-		"dogpile.cache.api.NO_VALUE":                       "constant",
-		"dogpile.cache.util.sha1_mangle_key":               "function",
-		"decorated.refresh":                                "method",
+		"dogpile.cache.region.CacheRegion.get_or_create":                 "method",
+		"dogpile.cache.region.CacheRegion.expiration_time":               "attribute",
+		"dogpile.cache.api.NO_VALUE":                                     "constant",
+		"dogpile.cache.util.sha1_mangle_key":                             "function",
+		"decorated.refresh":                                              "method",
+		"dogpile.cache.redis":                                            "backend",
+		"dogpile.cache.backends.redis.RedisBackend.arguments.lock_sleep": "argument",
+		"dogpile.cache.backends.redis.RedisBackend.delete":               "", // CacheBackend has it
 	} {
 		if kinds[name].Kind != kind {
 			t.Errorf("%s is %q, want a %s", name, kinds[name].Kind, kind)

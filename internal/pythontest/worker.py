@@ -13,6 +13,7 @@ import json
 import os
 import pickle
 import pkgutil
+import re
 import sys
 import threading
 import time
@@ -364,7 +365,9 @@ def op_public(q):
         own = "__init__" in vars(cls)
         note(name, "class", params(cls.__init__) if own else ())
         for attribute, v in vars(cls).items():
-            if attribute.startswith("_"):
+            inherited = any(attribute in vars(base) for base in cls.__mro__[1:]
+                            if base.__module__.startswith("dogpile."))
+            if attribute.startswith("_") or inherited:
                 continue
             if isinstance(v, (classmethod, staticmethod)):
                 v = v.__func__
@@ -372,11 +375,19 @@ def op_public(q):
                 note(name + "." + attribute, "method", params(v))
             else:
                 note(name + "." + attribute, "attribute")
+        if cls.__module__.startswith("dogpile.cache.backends."):
+            # What a backend takes as arguments, it takes out of a dict of that name.
+            taken = re.findall(r'\barguments(?:\.pop|\.get)?[(\[]\s*"(\w+)"', inspect.getsource(cls))
+            for argument in re.findall(r":param (\w+):", cls.__doc__ or "") + taken:
+                note(name + ".arguments." + argument, "argument")
 
-    # Pickles of the Python 2 era, typing's own names and logs are nobody's interface.
+    # Logs and the names of __future__ are nobody's interface. Nor is what dogpile's own
+    # tests are made of, and what covers the differences of old Pythons.
     nobodys = {"log", "TYPE_CHECKING", "annotations", "absolute_import", "with_statement"}
     for module in pkgutil.walk_packages(dogpile.__path__, "dogpile."):
         if module.name.rpartition(".")[2].startswith("_"):
+            continue
+        if module.name.startswith("dogpile.testing") or module.name == "dogpile.util.compat":
             continue
         try:
             __import__(module.name)
@@ -385,7 +396,7 @@ def op_public(q):
             continue
         m = sys.modules[module.name]
         for name, v in vars(m).items():
-            if name.startswith("_") or name in nobodys or inspect.ismodule(v):
+            if name.startswith("_") or name in nobodys or inspect.ismodule(v) or v is None:
                 continue
             home = getattr(v, "__module__", None)
             if inspect.isclass(v):
@@ -398,6 +409,9 @@ def op_public(q):
                 # Constants and aliases of types, of which nobody can tell where they are at home.
                 if not (home == "typing" and name in vars(__import__("typing"))):
                     note("%s.%s" % (module.name, name), "constant")
+    loader = dogpile.cache.backends._backend_loader
+    for name in {**loader._unloaded, **loader.impls} if hasattr(loader, "_unloaded") else loader.impls:
+        note(name, "backend")
     region = dogpile.cache.make_region().configure("dogpile.cache.null")
     for name in vars(region):
         if not name.startswith("_"):
