@@ -73,7 +73,6 @@ func TestMemcachedWithoutSerializer(t *testing.T) {
 // The lock: what is sent to take it, to ask for it, and to release it.
 func TestMemcachedLockProtocol(t *testing.T) {
 	t.Parallel()
-	server := memcachedtest.Start(t)
 	w := pythontest.Start(t)
 	for _, test := range []struct {
 		name    string
@@ -83,7 +82,7 @@ func TestMemcachedLockProtocol(t *testing.T) {
 		{"without a timeout", nil, "add _lockk 2 0 1"},
 		{"with a timeout", 30, "add _lockk 2 30 1"},
 	} {
-		server.Do(t, "flush_all")
+		server := memcachedtest.Start(t)
 		proxy := faultproxy.New(t, server.Addr)
 		arguments := map[string]any{"url": []string{proxy.Addr}, "distributed_lock": true}
 		if test.timeout != nil {
