@@ -1,0 +1,60 @@
+package backend_test
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dogpile-go/dogpile/backend"
+)
+
+func TestOpenFormat(t *testing.T) {
+	var got url.Values
+	refusal := errors.New("no such thing")
+	open := func(options url.Values) (backend.Format, error) {
+		got = options
+		if options.Has("bad") {
+			return nil, refusal
+		}
+		return nil, nil
+	}
+	for name, o := range map[string]func(url.Values) (backend.Format, error){"": open, "x y": open, "x+y": open, "x-format": nil} {
+		if err := backend.RegisterFormat(name, o); err == nil {
+			t.Errorf("the format %q was registered", name)
+		}
+	}
+	if err := backend.RegisterFormat("X-Format", open); err != nil {
+		t.Fatal(err)
+	}
+	if err := backend.RegisterFormat("x-format", open); err == nil {
+		t.Error("a format is registered twice")
+	}
+	if !slices.Contains(backend.Formats(), "x-format") {
+		t.Errorf("formats %q, want x-format among them", backend.Formats())
+	}
+	if _, err := backend.OpenFormat("x-FORMAT?a=1&b=%26"); err != nil || got.Get("a") != "1" || got.Get("b") != "&" {
+		t.Errorf("options %v, error %v", got, err)
+	}
+	if _, err := backend.OpenFormat("x-format?bad=1"); !errors.Is(err, refusal) {
+		t.Errorf("%v, want the error of the format", err)
+	}
+	for text, want := range map[string]string{
+		"x-format?a=1&a=2": "given twice",
+		"x-format?a":       "no value",
+		"x-format?a=%zz":   "cannot be read",
+		"x-formt":          `did you mean "x-format"`,
+		"dogpilepi":        `Then import _ "github.com/dogpile-go/dogpile/codec/dogpilepy"`,
+		"dogpilepy":        `import _ "github.com/dogpile-go/dogpile/codec/dogpilepy"`,
+		"":                 "registered are",
+		"something":        "registered are",
+	} {
+		if _, err := backend.OpenFormat(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want an error that says %q", text, err, want)
+		}
+		if _, err := backend.OpenFormat(text); !strings.HasPrefix(text, "x-format") && !errors.Is(err, backend.ErrUnknownFormat) {
+			t.Errorf("%q: %v, want ErrUnknownFormat", text, err)
+		}
+	}
+}
