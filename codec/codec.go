@@ -1,6 +1,7 @@
 // Package codec defines how a region turns values into bytes for backends that
 // store bytes. The folders below hold the implementations: cbor (the default),
-// json and raw. Backends that keep Go values, such as memory without Copy, use
+// json, msgpack and raw, and dogpilepy for what is shared with Python's
+// dogpile.cache. Backends that keep Go values, such as memory without Copy, use
 // no codec.
 //
 // Codecs stack: compress and encrypt wrap another codec. [Open] finds all of them

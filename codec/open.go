@@ -16,17 +16,19 @@ var ErrUnknown = errors.New("codec: unknown codec")
 // packages are where the names of this module come from, for errors that say what
 // to import.
 var packages = map[string]string{
-	"cbor":   "codec/cbor",
-	"json":   "codec/json",
-	"raw":    "codec/raw",
-	"zstd":   "codec/compress",
-	"gzip":   "codec/compress",
-	"aesgcm": "codec/encrypt",
+	"cbor":    "codec/cbor",
+	"json":    "codec/json",
+	"msgpack": "codec/msgpack",
+	"pickle":  "codec/dogpilepy",
+	"raw":     "codec/raw",
+	"zstd":    "codec/compress",
+	"gzip":    "codec/compress",
+	"aesgcm":  "codec/encrypt",
 }
 
 // The names of this module, known also if their packages are not imported.
 var (
-	codecsHere = []string{"cbor", "json", "raw"}
+	codecsHere = []string{"cbor", "json", "msgpack", "pickle", "raw"}
 	layersHere = []string{"aesgcm", "gzip", "zstd"}
 )
 

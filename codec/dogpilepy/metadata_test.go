@@ -288,7 +288,7 @@ for text in question:
 	for i, text := range texts {
 		created, payload, err := dogpilepy.Format.Parse(text)
 		switch {
-		case err == nil && (answer[i].CT == 0 || float64(created.Unix())+float64(created.Nanosecond())/1e9-answer[i].CT > 1e-9 || !bytes.Equal(payload, answer[i].Payload)):
+		case err == nil && (answer[i].CT == 0 || math.Abs(float64(created.Unix())+float64(created.Nanosecond())/1e9-answer[i].CT) > 1e-9 || !bytes.Equal(payload, answer[i].Payload)):
 			t.Errorf("%.200q: %v and %q, and Python reads %v and %q", text, created, payload, answer[i].CT, answer[i].Payload)
 		case err == nil:
 			values++
