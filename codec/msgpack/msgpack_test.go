@@ -222,7 +222,7 @@ func TestPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back []byte
-	pythontest.Ask(t, []string{"msgpack"}, `
+	pythontest.Ask(t, `
 import base64, msgpack
 want = `+documentInPython+`
 value = msgpack.unpackb(base64.b64decode(question), strict_map_key=False)
@@ -241,7 +241,7 @@ answer = base64.b64encode(msgpack.packb(value)).decode()`, stored, &back)
 // What Python packs is read into an interface value and stored with the same bytes.
 func TestRandomPython(t *testing.T) {
 	var all [][]byte
-	pythontest.Ask(t, []string{"msgpack"}, `
+	pythontest.Ask(t, `
 import base64, msgpack, random
 r = random.Random(question)
 def scalar():
@@ -278,7 +278,7 @@ func TestDepthOfPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	var answer []byte
-	pythontest.Ask(t, []string{"msgpack"}, `
+	pythontest.Ask(t, `
 import base64, msgpack
 value = msgpack.unpackb(base64.b64decode(question))
 deep, packed = None, None
