@@ -3,6 +3,7 @@ package region
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/dogpile-go/dogpile/internal/argkey"
 )
@@ -33,7 +34,7 @@ type Args4[A, B, C, D any] struct {
 
 // Bind1 binds a function of one argument.
 func Bind1[A, V any](r *Region, fn func(context.Context, A) (V, error), opts ...Option) *Bound[A, V] {
-	return bind(r, fn == nil, fn, fn, opts, argkey.For[A], spread1[A, string], spread1[A, []string])
+	return bind(r, fn == nil, fn, fn, opts, argkey.For[A], listed[A], spread1[A, string], spread1[A, []string])
 }
 
 // The spread functions make one of a function's arguments, if it has the right ones.
@@ -63,13 +64,30 @@ func spread4[A, B, C, D, R any](f any) (func(Args4[A, B, C, D]) R, bool) {
 	return func(p Args4[A, B, C, D]) R { return of(p.A, p.B, p.C, p.D) }, ok && of != nil
 }
 
+// listed returns the arguments of a function that takes one: its fields if that is a
+// struct of which all can be read, as opposed to one such as time.Time.
+func listed[A any](p A) []any {
+	v := reflect.ValueOf(&p).Elem()
+	if v.Kind() != reflect.Struct {
+		return []any{p}
+	}
+	args := make([]any, v.NumField())
+	for i := range args {
+		if !v.Type().Field(i).IsExported() {
+			return []any{p}
+		}
+		args[i] = v.Field(i).Interface()
+	}
+	return args
+}
+
 // Bind0 binds a function without arguments.
 func Bind0[V any](r *Region, fn func(context.Context) (V, error), opts ...Option) *Bound[Args0, V] {
 	return bind(r, fn == nil, fn, func(ctx context.Context, _ Args0) (V, error) { return fn(ctx) }, opts,
 		func() (argkey.Encoder[Args0], error) {
 			return func(dst []byte, _ Args0) ([]byte, error) { return dst, nil }, nil
 		},
-		spread0[string], spread0[[]string])
+		func(Args0) []any { return nil }, spread0[string], spread0[[]string])
 }
 
 // Bind2 binds a function of two arguments.
@@ -83,6 +101,7 @@ func Bind2[A, B, V any](r *Region, fn func(context.Context, A, B) (V, error), op
 				return then(b, dst, p.B, err)
 			}, l.err
 		},
+		func(p Args2[A, B]) []any { return []any{p.A, p.B} },
 		spread2[A, B, string], spread2[A, B, []string])
 }
 
@@ -98,6 +117,7 @@ func Bind3[A, B, C, V any](r *Region, fn func(context.Context, A, B, C) (V, erro
 				return then(c, dst, p.C, err)
 			}, l.err
 		},
+		func(p Args3[A, B, C]) []any { return []any{p.A, p.B, p.C} },
 		spread3[A, B, C, string], spread3[A, B, C, []string])
 }
 
@@ -114,6 +134,7 @@ func Bind4[A, B, C, D, V any](r *Region, fn func(context.Context, A, B, C, D) (V
 				return then(d, dst, p.D, err)
 			}, l.err
 		},
+		func(p Args4[A, B, C, D]) []any { return []any{p.A, p.B, p.C, p.D} },
 		spread4[A, B, C, D, string], spread4[A, B, C, D, []string])
 }
 

@@ -28,7 +28,7 @@ type Bound[P, V any] struct {
 	forGet  []GetOption
 	forSet  []SetOption
 
-	claim   *claimant              // nil with WithKey, which has no key space
+	claim   *claimant              // nil with WithKey and WithKeyForm, which have no key space
 	claimed atomic.Pointer[claims] // where claim was granted
 
 	tagsOf   func(P) []string // WithTagsFunc; nil: none
@@ -38,16 +38,16 @@ type Bound[P, V any] struct {
 
 	open   string // namespace and "("
 	encode argkey.Encoder[P]
-	key    func(P) string // WithKey; nil: open, the encoded arguments, ")"
+	key    func(P) (string, error) // WithKey and WithKeyForm; nil: open, the encoded arguments, ")"
 }
 
 // bind makes a Bound of a function that was given as original and takes its
 // arguments as one.
 func bind[P, V any](r *Region, isNil bool, original any, fn func(context.Context, P) (V, error), opts []Option,
-	encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool), tagsOf func(any) (func(P) []string, bool)) *Bound[P, V] {
+	encoder func() (argkey.Encoder[P], error), list func(P) []any, keyOf func(any) (func(P) string, bool), tagsOf func(any) (func(P) []string, bool)) *Bound[P, V] {
 
 	b := &Bound[P, V]{region: r, fn: fn}
-	b.err = b.configure(isNil, original, opts, encoder, keyOf, tagsOf)
+	b.err = b.configure(isNil, original, opts, encoder, list, keyOf, tagsOf)
 	if b.function != "" {
 		opts = append([]Option{guardsOption{b.function}}, opts...)
 	}
@@ -65,7 +65,7 @@ func bind[P, V any](r *Region, isNil bool, original any, fn func(context.Context
 	return b
 }
 
-func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder func() (argkey.Encoder[P], error), keyOf func(any) (func(P) string, bool), tagsOf func(any) (func(P) []string, bool)) error {
+func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder func() (argkey.Encoder[P], error), list func(P) []any, keyOf func(any) (func(P) string, bool), tagsOf func(any) (func(P) []string, bool)) error {
 	switch {
 	case b.region == nil, checkName(b.region.name) != nil:
 		return b.region.notUsable()
@@ -88,10 +88,24 @@ func (b *Bound[P, V]) configure(isNil bool, original any, opts []Option, encoder
 		if !ok {
 			return b.region.fail(fmt.Errorf("%w: WithKey needs a function of the same arguments without the context that returns a string, not %T", ErrConfig, s.key))
 		}
-		if s.namespace != "" {
-			return b.region.fail(fmt.Errorf("%w: WithKey makes the whole key, so that Namespace(%q) would do nothing", ErrConfig, s.namespace))
+		b.key = func(p P) (string, error) { return key(p), nil }
+	}
+	if s.form != nil {
+		if s.key != nil {
+			return b.region.fail(fmt.Errorf("%w: WithKey and WithKeyForm both make the whole key; leave one of them out", ErrConfig))
 		}
-		b.key = key
+		b.key = func(p P) (string, error) {
+			key, err := s.form(list(p)...)
+			if err != nil {
+				return "", b.region.fail(fmt.Errorf("%w: the arguments cannot be part of a key: %w", ErrConfig, err))
+			}
+			return key, nil
+		}
+	}
+	if b.key != nil {
+		if s.namespace != "" {
+			return b.region.fail(fmt.Errorf("%w: WithKey and WithKeyForm make the whole key, so that Namespace(%q) would do nothing", ErrConfig, s.namespace))
+		}
 		return nil
 	}
 	if b.encode, err = encoder(); err != nil {
@@ -193,7 +207,7 @@ func (b *Bound[P, V]) Key(p P) (string, error) {
 		return "", b.err
 	}
 	if b.key != nil {
-		return b.key(p), nil
+		return b.key(p)
 	}
 	if err := b.claimSpace(); err != nil {
 		return "", err
@@ -264,14 +278,14 @@ func (b *Bound[P, V]) Invalidate(ctx context.Context, p P) error {
 // there are. Other programs that share them have to wrap the function with package decorate,
 // too: what [Cached] stores lacks the function's stamps, and is created anew here.
 //
-// With [WithKey] it returns an error that wraps [ErrConfig]: the keys are then not the
+// With [WithKey] or [WithKeyForm] it returns an error that wraps [ErrConfig]: the keys are then not the
 // function's own. Give the function [WithTags], and use [Region.InvalidateTags].
 func (b *Bound[P, V]) InvalidateAll(ctx context.Context) error {
 	switch {
 	case b.err != nil:
 		return b.err
 	case b.function == "":
-		return b.region.fail(fmt.Errorf("%w: the keys of a function with WithKey are not its own; give it WithTags and invalidate the tag", ErrConfig))
+		return b.region.fail(fmt.Errorf("%w: the keys of a function with WithKey or WithKeyForm are not its own; give it WithTags and invalidate the tag", ErrConfig))
 	}
 	return b.region.invalidate(ctx, order{function: b.function}, InvalidationEvent{Function: b.claim.namespace, Mode: Hard})
 }

@@ -21,7 +21,7 @@ type BoundMulti[K comparable, V any] struct {
 
 // BindMulti binds a function that returns the values of ids.
 func BindMulti[K comparable, V any](r *Region, fn func(context.Context, []K) (map[K]V, error), opts ...Option) *BoundMulti[K, V] {
-	return &BoundMulti[K, V]{fn: fn, one: bind[K, V](r, fn == nil, fn, nil, opts, argkey.For[K],
+	return &BoundMulti[K, V]{fn: fn, one: bind[K, V](r, fn == nil, fn, nil, opts, argkey.For[K], listed[K],
 		spread1[K, string], spread1[K, []string])}
 }
 

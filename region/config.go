@@ -71,8 +71,19 @@ type Config struct {
 	KeyMangler func(key string) string
 
 	// Codec encodes values for backends that store bytes; others do not use it.
-	// Defaults to cbor.New().
+	// Defaults to cbor.New(), and with Interop to that library's.
 	Codec codec.Codec
+
+	// Interop shares the region's values and locks with programs that use another
+	// caching library on the same servers, such as those of Python's dogpile.cache with
+	// dogpilepy.Format of package codec/dogpilepy. Keys are then as they were given and
+	// KeyMangler leaves them, without the region's name, so that regions over one backend
+	// share them; Codec has to be what the other library decodes. It needs a backend that
+	// is a [backend.Sharer], as those of Redis and memcached are, and does not go together
+	// with NotFoundFor and Mutex. What else the other format has no place for, tags and
+	// the invalidation of whole regions above all, is answered with [ErrInterop]. Defaults
+	// to nil: the region's own format.
+	Interop backend.Format
 
 	// Expiration is the age at which a value becomes stale and is created anew;
 	// [Forever] means never. It must be set; there is no default.
@@ -193,6 +204,7 @@ func (c Config) settled() (Config, error) {
 			bad("Wrap[%d] is nil", i)
 		}
 	}
+	c.checkInterop(bad)
 	if c.Expiration == 0 {
 		bad("Expiration is not set; set it to the age at which a value is created anew, or to region.Forever")
 	}
@@ -218,7 +230,13 @@ func (c Config) settled() (Config, error) {
 		return c, errors.Join(wrong...)
 	}
 
-	if c.Codec == nil {
+	switch {
+	case c.Codec != nil:
+	case c.Interop != nil:
+		if c.Codec = c.Interop.Codec(); c.Codec == nil {
+			return c, fmt.Errorf("%w: Codec is not set, and Interop has none", ErrConfig)
+		}
+	default:
 		c.Codec = cbor.New()
 	}
 	if c.StaleFor == 0 {

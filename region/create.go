@@ -115,6 +115,13 @@ func (st *state) getOrCreate(ctx context.Context, key string, a *asks, prepare f
 	if st.creating(ctx, key) {
 		return nil, st.region.failKey(key, ErrReentrant)
 	}
+	if st.Interop != nil {
+		shared := *a // which may be used with another configuration later
+		if err := shared.forInterop(st.Interop); err != nil {
+			return nil, st.region.failKey(key, err)
+		}
+		a = &shared
+	}
 	ctx, bounds := st.bounded(ctx)
 	defer bounds.release()
 	return st.obtain(ctx, key, a, prepare)

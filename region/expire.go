@@ -118,6 +118,9 @@ func (st *state) expired(key string, e *backend.Entry) (*backend.Entry, time.Dur
 		}
 		ttl = lasting(max(0, limit-old), rest)
 	}
+	if st.Interop != nil {
+		return st.expiredShared(&s, limit, old), ttl, nil
+	}
 	if st.bytes {
 		return &backend.Entry{Data: envelope.Expired(e.Data)}, ttl, s.Tags
 	}
@@ -150,7 +153,7 @@ func (st *state) stillFresh(ctx context.Context, keys []string) (still []string,
 	known := current{guards: st.guards, stamps: stamps}
 	for i, e := range entries {
 		var s stored
-		if st.read(&s, st.key(keys[i]), e); s.there && s.bad == nil && compare(s.Stamps, known.region()) == fresh {
+		if st.read(&s, st.key(keys[i]), e); s.there && s.bad == nil && st.looksFresh(&s, known.region()) {
 			still = append(still, keys[i])
 		}
 	}

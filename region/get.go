@@ -50,7 +50,7 @@ func get(ctx context.Context, r *Region, key string, vt *valueType, opts []GetOp
 	}
 	defer st.leave()
 	a := asks{valueType: vt}
-	if a.settings, err = resolve(opts, vt.typ); err != nil {
+	if a.settings, err = resolved(st, opts, vt.typ); err != nil {
 		return nil, r.fail(err)
 	}
 	ctx, bounds := st.bounded(ctx)
@@ -70,7 +70,7 @@ func getMulti(ctx context.Context, r *Region, keys []string, vt *valueType, opts
 	}
 	defer st.leave()
 	a := asks{valueType: vt}
-	if a.settings, err = resolve(opts, vt.typ); err == nil {
+	if a.settings, err = resolved(st, opts, vt.typ); err == nil {
 		err = a.checkTags(keys)
 	}
 	if err != nil {

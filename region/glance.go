@@ -37,6 +37,11 @@ func (st *state) read(s *stored, key backend.Key, e *backend.Entry) {
 		s.Entry = *e
 		return
 	}
+	if st.Interop != nil {
+		s.Stamps, s.whole = always, e.Data
+		s.Created, s.Data, s.bad = st.parse(e.Data)
+		return
+	}
 	h, payload, err := envelope.Parse(e.Data, key)
 	if err != nil {
 		s.bad = err

@@ -35,6 +35,11 @@ func guardTag(mark byte, text string) string {
 	return string([]byte{digestMark, mark}) + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// isFunction reports whether a guard is a function's.
+func isFunction(tag string) bool {
+	return tag[0] == functionMark || tag[0] == digestMark && tag[1] == functionMark
+}
+
 // guardTags is guardTag for tags, each of them once.
 func guardTags(tags []string) []string {
 	named := make([]string, len(tags))

@@ -36,7 +36,8 @@ func (m Invalidation) String() string {
 // If the backend fails, the error wraps its failure and [ErrPending]: the invalidation
 // is tried again in the background until it succeeds or the region is closed, and so
 // long this process takes what it is about for invalid. The other errors are
-// [ErrNotConfigured] and [ErrClosed]. This holds for all invalidations.
+// [ErrNotConfigured] and [ErrClosed]. This holds for all invalidations; those that a
+// region with Config.Interop cannot make return [ErrInterop].
 func (r *Region) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return r.usable()
@@ -130,6 +131,9 @@ func (r *Region) invalidate(ctx context.Context, o order, e InvalidationEvent) e
 		return err
 	}
 	defer st.leave()
+	if err := st.expressible(o); err != nil {
+		return r.fail(err)
+	}
 	ctx, bounds := st.bounded(ctx)
 	defer bounds.release()
 	if err = st.carryOutSafely(ctx, o); err != nil {

@@ -63,6 +63,7 @@ func (st *state) judge(a *asks, key string, g *glance) sight {
 		if !g.NotFound && !a.is(g.Value) {
 			err = fmt.Errorf("%w: %T, not *%v", errOtherType, g.Value, a.typ)
 		}
+	case st.Interop != nil: // it does not say of what type a value is
 	case g.schema != a.schema, g.codec != st.codecID:
 		return sight{main: st.judgeMain(a, key, g)}
 	}

@@ -78,6 +78,13 @@ func (st *state) getOrCreateMulti(ctx context.Context, keys []string, c *call) (
 	if st.creating(ctx, keys...) {
 		return nil, r.fail(ErrReentrant)
 	}
+	if st.Interop != nil {
+		shared := *c // which may be used with another configuration later
+		if err := shared.forInterop(st.Interop); err != nil {
+			return nil, r.fail(err)
+		}
+		c = &shared
+	}
 	ctx, bounds := st.bounded(ctx)
 	defer bounds.release()
 

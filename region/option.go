@@ -48,7 +48,8 @@ type settings struct {
 
 	// Of wrappers only.
 	namespace string
-	key       any  // func(arguments…) string
+	key       any // func(arguments…) string
+	form      func(args ...any) (string, error)
 	tagsOf    any  // func(arguments…) []string
 	alone     bool // its values are not invalidated all together
 }
@@ -162,6 +163,19 @@ func WithKey(key any) WrapOption {
 			s.wrong = errors.New("WithKey needs a function")
 		}
 		s.key = key
+	}}
+}
+
+// WithKeyForm is [WithKey] for any number of arguments: form is given them in their
+// order, and makes the whole key of them. A single argument that is a struct counts as its
+// fields, if all of them are exported. Package codec/dogpilepy has forms that make the keys of dogpile.cache's
+// decorators. An error of form is that of the call, and wraps [ErrConfig].
+func WithKeyForm(form func(args ...any) (string, error)) WrapOption {
+	return WrapOption{func(s *settings) {
+		if form == nil {
+			s.wrong = errors.New("WithKeyForm needs a function")
+		}
+		s.form = form
 	}}
 }
 

@@ -232,6 +232,10 @@ func (p *production) create(keys []*pending, captured *capture) {
 		p.fail(keys, out.err)
 	default:
 		w := publication{wishes: wishes, cost: took, captured: captured}
+		if st.Interop != nil {
+			w.unproved = wishes.unlike(st.Interop)
+			w.tags, w.expiration = nil, 0
+		}
 		p.publish(keys, out, w)
 	}
 }

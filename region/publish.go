@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
-	"github.com/dogpile-go/dogpile/internal/envelope"
 )
 
 // publication is what holds for all values of one creation.
@@ -207,7 +206,7 @@ func (p *production) entry(q *pending, out made, w publication, now time.Time) (
 	}
 	if !e.NotFound {
 		o.decoded = new(decoding)
-		_, o.payload, _ = envelope.Parse(data, p.place(q))
+		o.payload = st.payloadOf(data, p.place(q))
 		if q.variantOf != nil {
 			_, o.payload, _ = cutIdentity(o.payload)
 		}

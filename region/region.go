@@ -152,7 +152,7 @@ func (r *Region) Reconfigure(cfg Config) error {
 	}
 	next.claims = old.claims // what is stored may be stored still
 	var heir *state
-	if next.Backend == old.Backend {
+	if next.Backend == old.Backend && (next.Interop == nil) == (old.Interop == nil) {
 		heir = next
 		old.bequeath(next)
 	}

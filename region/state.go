@@ -61,8 +61,16 @@ func newState(r *Region, cfg Config) (*state, error) {
 		fresh:   ageLimit(cfg.Expiration),
 		stale:   ageLimit(cfg.StaleFor),
 	}
+	if cfg.Interop != nil {
+		view, err := newInterop(&cfg, r.name)
+		if err != nil {
+			return nil, err
+		}
+		st.backend = view
+		st.waited = fmt.Errorf("%w (%v); if a process died that had the key's lock %q…, and the lock never expires, delete it", ErrMaxWait, cfg.MaxWait, cfg.Interop.Layout().LockPrefix)
+	}
 	if cfg.Disabled {
-		st.backend = newDisabled(cfg.Backend)
+		st.backend = newDisabled(st.backend)
 	}
 	if manglers := cfg.manglers(); len(manglers) > 0 {
 		// Innermost, so that proxies see the keys that people know.

@@ -79,7 +79,7 @@ func (s *settings) addTags(tags []string) {
 // countTags returns how many of the guards of a value are tags; functions do not count.
 func countTags(guards []string) (n int) {
 	for _, tag := range guards {
-		if tag[0] != functionMark && !(tag[0] == digestMark && tag[1] == functionMark) {
+		if !isFunction(tag) {
 			n++
 		}
 	}

@@ -53,6 +53,9 @@ var errOtherType = errors.New("the stored value is of another type than the one 
 // encode makes the bytes under which a value is stored at a key; of is not nil for a
 // variant.
 func (st *state) encode(key backend.Key, of *mainEntry, e *backend.Entry, vt *valueType, value any) (data []byte, err error) {
+	if st.Interop != nil {
+		return st.encodeShared(e, vt, value)
+	}
 	buf := envelope.Begin(nil, envelope.Header{
 		Codec:      st.codecID,
 		Schema:     vt.schema,

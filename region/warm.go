@@ -143,7 +143,7 @@ func (b *Bound[P, V]) lookAt(ctx context.Context, items []warming.Item[P]) ([]bo
 		}
 		opts = append(slices.Clip(opts), eachOption(func(key string) []string { return tags[key] }))
 	}
-	if a.settings, err = resolve(opts, a.typ); err != nil {
+	if a.settings, err = resolved(st, opts, a.typ); err != nil {
 		return nil, b.region.fail(err)
 	}
 	ctx, bounds := st.bounded(ctx)

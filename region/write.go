@@ -39,7 +39,7 @@ func setMulti(ctx context.Context, r *Region, values map[string]any, vt *valueTy
 	defer st.leave()
 	a := asks{valueType: vt}
 	keys := slices.Collect(maps.Keys(values))
-	if a.settings, err = resolve(opts, vt.typ); err == nil {
+	if a.settings, err = resolved(st, opts, vt.typ); err == nil {
 		err = a.checkTags(keys)
 	}
 	if err != nil {

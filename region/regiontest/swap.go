@@ -18,7 +18,7 @@ import (
 // Then the region has its former backend again, with what was stored there before and
 // nothing of the test; that backend is neither used nor closed meanwhile. All else stays as
 // it is configured, but for Mutex, which is left out, because it belongs to the former
-// backend; change what has to be different in configure. A nil b stands for a backend in
+// backend, and for Interop, if the other library cannot reach b, or b is nil; change what has to be different in configure. A nil b stands for a backend in
 // memory. The region closes b when the test ends, unless another region uses it or
 // configure sets KeepBackendOpen.
 //
@@ -40,6 +40,9 @@ func Swap(t testing.TB, r *region.Region, b backend.Backend, configure ...func(*
 			cfg.Expiration, cfg.StaleFor = time.Hour, time.Hour
 		}
 		cfg.Backend, cfg.KeepBackendOpen, cfg.Mutex, cfg.Disabled = b, false, nil, false
+		if _, shared := b.(backend.Sharer); !shared {
+			cfg.Interop = nil
+		}
 		for _, f := range configure {
 			if f != nil {
 				f(cfg)
