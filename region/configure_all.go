@@ -166,6 +166,12 @@ func (s *Setup) plan(p *problems, name string) *plan {
 			p.add(chosen("codec", own.Codec != ""), err)
 		}
 	}
+	if text := cmp.Or(own.Interop, all.Interop); text != "" && text != "none" {
+		var err error
+		if c.Interop, err = backend.OpenFormat(text); err != nil {
+			p.add(chosen("interop", own.Interop != ""), err)
+		}
+	}
 	if spec := cmp.Or(own.KeyMangler, all.KeyMangler); spec != "" {
 		mangler, err := mangle.Parse(spec)
 		if err != nil {

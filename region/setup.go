@@ -40,6 +40,10 @@ type RegionSetup struct {
 	// [codec.Open].
 	Codec string `yaml:"codec,omitempty" json:"codec,omitempty"`
 
+	// Interop is the Config.Interop, such as "dogpilepy", whose package has to be imported,
+	// or "none"; see [backend.OpenFormat].
+	Interop string `yaml:"interop,omitempty" json:"interop,omitempty"`
+
 	// KeyMangler is the Config.KeyMangler, such as "sha256:200"; see [mangle.Parse].
 	KeyMangler string `yaml:"key_mangler,omitempty" json:"key_mangler,omitempty"`
 
