@@ -43,7 +43,7 @@ var (
 )
 
 // liveFor is short, so that the story need not wait for long.
-const liveFor = time.Second
+var liveFor = time.Second
 
 // configure makes the regions usable. They share what is opened at url.
 func configure(url string) error {
