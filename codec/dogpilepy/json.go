@@ -2,8 +2,10 @@ package dogpilepy
 
 import (
 	"bytes"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"unicode/utf8"
 
@@ -15,7 +17,7 @@ import (
 // of Python's json.dumps, which json.loads reads. What Go would read as something else than
 // Python has stored is refused, and so is a miss: NaN and infinities, which Python writes
 // though JSON has none, strings with half of a surrogate pair, numbers that do not fit, and
-// floats such as 2.0 where Go wants an integer. In an interface value, numbers come back as
+// floats such as 2.0 where Go wants an integer, and None where Go has no nil. In an interface value, numbers come back as
 // [encoding/json.Number].
 //
 // Python reads what Go has stored as encoding/json writes it: []byte as text in base64, nil
@@ -33,7 +35,27 @@ func (c pythonJSON) Decode(data []byte, into any) error {
 	if halfSurrogate(data) {
 		return fmt.Errorf("dogpilepy: decode JSON into %T: %w", into, errSurrogate)
 	}
+	// It would also leave None as what is zero in Go, and so make a value of it.
+	if string(bytes.TrimSpace(data)) == "null" && !holdsNil(into) {
+		return fmt.Errorf("dogpilepy: decode JSON into %T: there is None, which it cannot hold", into)
+	}
 	return c.Codec.Decode(data, into)
+}
+
+// holdsNil reports whether what into points to can be nil, or reads null in its own way.
+func holdsNil(into any) bool {
+	if _, own := into.(stdjson.Unmarshaler); own {
+		return true
+	}
+	value := reflect.ValueOf(into)
+	if value.Kind() != reflect.Pointer {
+		return true // codec/json says what is wrong
+	}
+	switch value.Type().Elem().Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Slice, reflect.Map:
+		return true
+	}
+	return false
 }
 
 var errSurrogate = errors.New("a string has half of a surrogate pair, which UTF-8 cannot express")

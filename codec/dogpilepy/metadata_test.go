@@ -17,7 +17,6 @@ import (
 	"github.com/dogpile-go/dogpile/internal/pythontest"
 )
 
-
 func TestConfig(t *testing.T) {
 	if err := dogpilepy.Format.Err(); err != nil {
 		t.Errorf("the defaults are refused: %v", err)
