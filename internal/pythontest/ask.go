@@ -31,3 +31,10 @@ func Ask(t testing.TB, script string, question, answer any) {
 		t.Fatalf("Python answered %.200q: %v", out, err)
 	}
 }
+
+// Interpreter returns the path of the Python that has the modules, for tests of programs.
+func Interpreter(t testing.TB) string {
+	t.Helper()
+	Needed(t)
+	return interpreter()
+}
