@@ -24,8 +24,8 @@
 // # Settings
 //
 // The settings of a region, and of defaults, are those of [region.RegionSetup]: backend,
-// codec, key_mangler, expiration, stale_for, refresh, not_found_for, create_timeout,
-// cancel_on_lease_lost, max_wait, close_timeout and disabled. Times are written as 90s, 5m
+// codec, interop, key_mangler, expiration, stale_for, refresh, not_found_for,
+// create_timeout, cancel_on_lease_lost, max_wait, close_timeout and disabled. Times are written as 90s, 5m
 // or 1h30m, or forever. A region that has all from defaults is written as {}. Top-level
 // keys that begin with x- are left alone, to keep YAML anchors in.
 //

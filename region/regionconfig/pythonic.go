@@ -1,6 +1,7 @@
 package regionconfig
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -116,6 +117,21 @@ func fileURL(a map[string]string) (string, error) {
 	return (&url.URL{Scheme: "file", Path: a["filename"]}).String(), nil
 }
 
+// lockPrefix is an argument of backends with locks on servers, and an option of the format
+// dogpilepy.
+const lockPrefix = "lock_prefix"
+
+// withOption adds options to a URL, or to what looks like the end of one.
+func withOption(text string, options url.Values) string {
+	switch {
+	case len(options) == 0:
+		return text
+	case strings.Contains(text, "?"):
+		return text + "&" + options.Encode()
+	}
+	return text + "?" + options.Encode()
+}
+
 // pythonic makes a URL of what stands in dogpile.cache's terms.
 func (r *reader) pythonic(name string, from *pythonic) {
 	path := "regions." + name
@@ -146,6 +162,11 @@ func (r *reader) pythonic(name string, from *pythonic) {
 		case slices.Contains(p.where, a):
 			where[a] = value
 		case slices.Contains(unneeded, a), value == "None":
+		case a == lockPrefix && slices.Contains(p.where, "url"):
+			// It matters to those who share locks with Python.
+			if interop := cmp.Or(own.Interop, r.setup.Defaults.Interop); interop != "" && interop != "none" {
+				own.Interop = withOption(interop, url.Values{a: {value}})
+			}
 		case becomes != nil:
 			d, err := seconds(value)
 			if err != nil || d <= 0 {
@@ -169,14 +190,7 @@ func (r *reader) pythonic(name string, from *pythonic) {
 	if err != nil || !good {
 		return
 	}
-	if len(options) > 0 {
-		between := "?"
-		if strings.Contains(text, "?") {
-			between = "&"
-		}
-		text += between + options.Encode()
-	}
-	own.Backend = text
+	own.Backend = withOption(text, options)
 	if name == "defaults" {
 		r.setup.Defaults = own
 	} else {
