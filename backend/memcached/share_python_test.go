@@ -133,6 +133,7 @@ func stored(text string) *backend.Entry {
 }
 
 func TestSharePythonAgrees(t *testing.T) {
+	t.Parallel()
 	server, view, key := shared(t, python)
 	p := newPeer(t, server, 0)
 	expect := func(what string, got, want any) {
@@ -198,6 +199,7 @@ func TestSharePythonAgrees(t *testing.T) {
 
 // A Delete ends a creation here, and Python sees it: it need not wait.
 func TestSharePythonAfterDelete(t *testing.T) {
+	t.Parallel()
 	server, view, key := shared(t, python)
 	p := newPeer(t, server, 0)
 	lease := leaseOf(t, view, key).Lease
@@ -230,6 +232,7 @@ func untilGranted(t *testing.T, view backend.Backend, key backend.Key) time.Dura
 // A program in Python that is killed while it creates holds us up until its lock expires,
 // or until it has been there for StealAfter.
 func TestFaultSharePythonHolderIsKilled(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		lockTimeout int
 		stealAfter  time.Duration
@@ -271,6 +274,7 @@ func lockHolder(w *fleettest.Worker) error {
 // A process that is killed while it creates holds up others, and Python, until its lease
 // expires.
 func TestFaultShareHolderIsKilled(t *testing.T) {
+	t.Parallel()
 	server, view, key := shared(t, python)
 	p := newPeer(t, server, 0)
 	fleet := fleettest.Start(t, "lock holder", 1, map[string]string{"Addr": server.Addr, "Key": key.Name})

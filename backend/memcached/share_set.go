@@ -67,8 +67,10 @@ func (s *shared) prepare(w *sharing) error {
 	if w.item.Entry == nil {
 		return nil
 	}
-	_, err := s.b.formOf(w.item.Entry.Data)
-	return err
+	if size := len(w.item.Entry.Data); size > s.b.cfg.MaxValueSize {
+		return fmt.Errorf("%w: it has %d bytes, and MaxValueSize is %d; raise it together with -I of the server", ErrTooLarge, size, s.b.cfg.MaxValueSize)
+	}
+	return nil
 }
 
 func (s *shared) write(ctx context.Context, w *sharing) error {

@@ -312,8 +312,31 @@ func TestShareReadsWhatOthersStore(t *testing.T) {
 	}
 }
 
+func TestShareTooLarge(t *testing.T) {
+	_, view, key := shared(t, python)
+	if err := putOne(t, view, backend.Item{Key: key, Entry: entry("first")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range []backend.Item{{}, {Lease: leaseOf(t, view, key).Lease}} {
+		item.Key, item.Entry = key, &backend.Entry{Data: make([]byte, memcached.DefaultMaxValueSize+1)}
+		if err := putOne(t, view, item); !errors.Is(err, memcached.ErrTooLarge) || strings.Contains(err.Error(), "Chunked") {
+			t.Errorf("a value that is too large: %v, want ErrTooLarge", err)
+		}
+		if got := dataOf(t, view, key); got != "first" {
+			t.Errorf("%q is stored, want what was there", got)
+		}
+		item.Entry = &backend.Entry{Data: make([]byte, memcached.DefaultMaxValueSize)}
+		if item.Lease != nil {
+			if err := putOne(t, view, item); err != nil {
+				t.Errorf("the largest value, under a lease that is still held: %v", err)
+			}
+		}
+	}
+}
+
 // A small item does not become more in memory than the largest value.
 func TestShareReadsNoMoreThanTheLargestValue(t *testing.T) {
+	t.Parallel()
 	server, view, key := shared(t, python)
 	bomb := zipped(make([]byte, 64<<20+1))
 	server.Do(t, fmt.Sprintf("set %s 8 0 %d", key.Name, len(bomb)), bomb)
@@ -499,6 +522,7 @@ func TestShareForeignLocks(t *testing.T) {
 
 // A lock that its holder never frees is taken away after StealAfter, and not before.
 func TestShareStealsALockThatStays(t *testing.T) {
+	t.Parallel()
 	const after = 600 * time.Millisecond
 	server, view, key := shared(t, backend.Layout{LockPrefix: "_lock", StealAfter: after})
 	lockIt := func() { server.Do(t, "set _lock"+key.Name+" 2 0 1", "1") }
@@ -557,6 +581,7 @@ func TestShareStealsALockThatStays(t *testing.T) {
 
 // A lease is renewed for as long as its holder lives.
 func TestShareLeaseIsRenewed(t *testing.T) {
+	t.Parallel()
 	server, view, key := shared(t, python)
 	lease := leaseOf(t, view, key).Lease
 	time.Sleep(4 * time.Second)
