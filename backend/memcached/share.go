@@ -66,9 +66,9 @@ func (b *Backend) shareable(layout backend.Layout) error {
 	case n > 1:
 		return fmt.Errorf("there are %d servers; clients with another library choose among them by hashes of their own and would not find what is stored here, so share one server", n)
 	case b.cfg.Chunked:
-		return errors.New("Chunked is set; another library cannot read a value in parts, so leave it out for a backend that is shared")
+		return errors.New("another library cannot read a value in parts; leave Chunked out for a backend that is shared")
 	case b.cfg.Compress:
-		return errors.New("Compress is set; another library cannot read DEFLATE as it is used here, so leave it out for a backend that is shared")
+		return errors.New("another library cannot read what is compressed here; leave Compress out for a backend that is shared")
 	case layout.LockPrefix == "":
 		return errors.New("the LockPrefix of the layout is empty; locks and values would have the same names")
 	case badByte(layout.LockPrefix):
