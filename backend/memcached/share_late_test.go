@@ -49,6 +49,17 @@ func eachShared(t *testing.T, most int, f func(l *late) (any bool)) {
 	})
 }
 
+// stays checks that a value that counts as stored will not end by itself.
+func stays(l *late, err error) {
+	l.Helper()
+	if err != nil {
+		return
+	}
+	if got := memcachedtest.Shared(l.T, 1)[0].Do(l.T, "mg "+l.key.Name+" t"); got != "HD t-1" {
+		l.Errorf("a value that was stored for ever has the TTL %q", got)
+	}
+}
+
 // A request whose connection was given up may arrive at any time, after others have
 // written. It must not undo what they did (I1).
 func TestFaultShareLateRequests(t *testing.T) {
@@ -62,7 +73,9 @@ func TestFaultShareLateRequests(t *testing.T) {
 	}
 	t.Run("Set", func(t *testing.T) {
 		eachShared(t, 14, func(l *late) bool {
-			l.astray(func() { _ = l.set(l.a, "old", nil) })
+			var err error
+			l.astray(func() { err = l.set(l.a, "old", nil) })
+			stays(l, err)
 			l.delete(l.b)
 			l.finds("after Delete", "")
 			any := l.arrive()
@@ -83,7 +96,9 @@ func TestFaultShareLateRequests(t *testing.T) {
 	t.Run("Publication", func(t *testing.T) {
 		eachShared(t, 16, func(l *late) bool {
 			grant := l.acquire(l.a)
-			l.astray(func() { _ = l.set(l.a, "old", grant.Lease) })
+			var err error
+			l.astray(func() { err = l.set(l.a, "old", grant.Lease) })
+			stays(l, err)
 			l.delete(l.b)
 			any := l.arrive()
 			again(l, "when a request of a publication arrived late, after a Delete", "")
@@ -386,6 +401,42 @@ func TestShareWritesThatMeet(t *testing.T) {
 			mark.Store(word)
 			return starts("gets ")(request) && word != "" && server.Do(t, "get "+word) != "END"
 		}, op, func() { server.Do(t, "delete "+mark.Load().(string)) })
+		l.must(*err)
+		l.finds("after the publication", "created")
+	})
+	t.Run("a publication loses its mark, and an add is late", func(t *testing.T) {
+		l := newSharedLate(t)
+		op, err := publish(l)
+		caught, deliver := l.proxy.StrayRequest(starts("add " + l.key.Name + " "))
+		var mark atomic.Value
+		pausedAt(l, func(request []byte) bool {
+			mark.Store(marked(request))
+			select {
+			case <-caught:
+				return starts("gets ")(request)
+			default:
+				return false
+			}
+		}, op, func() { server.Do(t, "delete "+mark.Load().(string)) })
+		l.must(*err)
+		l.finds("after the publication", "created")
+		l.delete(l.b)
+		deliver()
+		l.finds("when the add arrived, after a Delete", "")
+	})
+	t.Run("a publication has no answer and loses its lock", func(t *testing.T) {
+		l := newSharedLate(t)
+		l.must(l.set(l.b, "first", nil))
+		op, err := publish(l)
+		dropped := l.proxy.DropReplyTo(starts("cas " + l.key.Name + " "))
+		pausedAt(l, func(request []byte) bool {
+			select {
+			case <-dropped:
+				return starts("gets ")(request)
+			default:
+				return false
+			}
+		}, op, func() { server.Do(t, "delete _lock"+l.key.Name) })
 		l.must(*err)
 		l.finds("after the publication", "created")
 	})
