@@ -409,18 +409,18 @@ func TestShareWritesThatMeet(t *testing.T) {
 		op, err := publish(l)
 		caught, deliver := l.proxy.StrayRequest(starts("add " + l.key.Name + " "))
 		var mark atomic.Value
+		var added atomic.Bool
 		pausedAt(l, func(request []byte) bool {
-			mark.Store(marked(request))
-			select {
-			case <-caught:
-				return starts("gets ")(request)
-			default:
-				return false
+			if starts("add " + l.key.Name + " ")(request) {
+				added.Store(true)
 			}
+			mark.Store(marked(request))
+			return added.Load() && starts("gets ")(request)
 		}, op, func() { server.Do(t, "delete "+mark.Load().(string)) })
 		l.must(*err)
 		l.finds("after the publication", "created")
 		l.delete(l.b)
+		<-caught
 		deliver()
 		l.finds("when the add arrived, after a Delete", "")
 	})
@@ -428,14 +428,13 @@ func TestShareWritesThatMeet(t *testing.T) {
 		l := newSharedLate(t)
 		l.must(l.set(l.b, "first", nil))
 		op, err := publish(l)
-		dropped := l.proxy.DropReplyTo(starts("cas " + l.key.Name + " "))
+		l.proxy.DropReplyTo(starts("cas " + l.key.Name + " "))
+		var sent atomic.Bool
 		pausedAt(l, func(request []byte) bool {
-			select {
-			case <-dropped:
-				return starts("gets ")(request)
-			default:
-				return false
+			if starts("cas " + l.key.Name + " ")(request) {
+				sent.Store(true)
 			}
+			return sent.Load() && starts("gets ")(request)
 		}, op, func() { server.Do(t, "delete _lock"+l.key.Name) })
 		l.must(*err)
 		l.finds("after the publication", "created")
