@@ -44,8 +44,15 @@ func newLateOf(t *testing.T, key backend.Key, view func(*memcached.Backend) back
 	prefix := space()
 	a := open(t, memcached.Config{Servers: []string{l.proxy.Addr}, Prefix: prefix, LeaseTTL: 2 * time.Second})
 	b := open(t, memcached.Config{Servers: []string{server.Addr}, Prefix: prefix, LeaseTTL: 2 * time.Second})
-	if err := errors.Join(a.Ping(t.Context()), b.Ping(t.Context())); err != nil {
-		t.Fatal(err)
+	// A machine that is busy may need more than one Timeout to begin.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		err := errors.Join(a.Ping(t.Context()), b.Ping(t.Context()))
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 	l.a, l.b = view(a), view(b)
 	var seen atomic.Int64
