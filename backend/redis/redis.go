@@ -108,11 +108,13 @@
 // Layout.StealAfter. Then it is removed if it has the token that it had and still no TTL.
 //
 // A Set without a lease takes the lock first, as ever, and leaves nothing behind; while
-// another program has the lock, the value is stored as long as that is so. Where its
-// answer gets lost and others have deleted or replaced the value before it is asked for
-// again, it may return an error though it had been stored for a while. And while another
-// program has the lock there is nothing that ends with a Set: one whose connection was given
-// up may still be executed, late, until that lock ends.
+// another program has the lock, the value is stored as long as that is so. What a Delete
+// overtakes is not stored after it; without notes that is told by the value being gone, so a
+// lock that the server has lost meanwhile may be taken for the same. Where the answer to a
+// Set gets lost and others have deleted the value before it is asked for again, it returns
+// an error though the value may have been stored for a while. And while another program has
+// the lock nothing ends with a Set: one whose connection was given up may still be executed,
+// late, until that lock ends.
 //
 // The user needs GETRANGE besides, and all of it on the library's keys. A cluster cannot be
 // shared: value and lock are in different slots.
