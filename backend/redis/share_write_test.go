@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -56,6 +57,17 @@ func TestShareDeleteWhileSetting(t *testing.T) {
 		}
 		v.finds(key, "new")
 	}
+	// A creation ends when the Set takes the lock, and not when it has stored.
+	created := "<" + space() + ">"
+	g := v.acquire(created)
+	if err := v.between(created, "new", func(view) {
+		if err := v.publication(g, created, "made before"); !errors.Is(err, backend.ErrLeaseLost) {
+			t.Errorf("publication while a Set has the lock = %v, want backend.ErrLeaseLost", err)
+		}
+	}); err != nil {
+		t.Errorf("Set = %v", err)
+	}
+	v.finds(created, "new")
 	// One that is replaced has been there, as far as anybody knows.
 	key := "<" + space() + ">"
 	if err := v.between(key, "first", func(other view) { other.set(key, "second") }); err != nil {
