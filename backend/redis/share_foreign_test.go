@@ -130,6 +130,16 @@ func TestShareSteal(t *testing.T) {
 		v.refused(name)
 		v.holds(name, before)
 	}
+	// Also one that another program took while this one waited already.
+	name = space()
+	v.another(v.server.Addr, "").acquire(name)
+	granted := v.waiting(t.Context(), name)
+	v.server.Do(t, "SET", v.lock(name), "theirs")
+	select {
+	case <-granted:
+	case <-time.After(5 * time.Second):
+		t.Fatal("a lock that was taken later, and never expires, is not taken away")
+	}
 	// It counts from when it was first waited for: not by others.
 	name = space()
 	v.foreign(name, 0)
