@@ -24,7 +24,7 @@ func Example() {
 		return
 	}
 	fmt.Println(created.UTC().Format(time.DateTime), user.ID, user.Name)
-	// Output: 2026-11-21 12:45:22 5 drôle
+	// Output: 2026-11-21 00:58:42 5 drôle
 }
 
 func ExampleFunctionKey() {

@@ -253,6 +253,7 @@ type name string
 
 func TestPickleTargets(t *testing.T) {
 	yields(t, "K\x05.", 5)
+	yields(t, "(K\x01q\x00q\x00\x94h\x01l.", []int{1, 1}) // MEMOIZE takes the first place that is free
 	yields(t, "K\x05.", uint8(5))
 	yields(t, "K\x05.", float32(5))
 	yields(t, "K\xff.", any(int64(255)))
@@ -360,6 +361,8 @@ var hostile = map[string][2]string{
 	"through a mark":      {"]N(a.", "empty stack"},
 	"tuple of a mark":     {"N(\x851.", "empty stack"},
 	"memo":                {"h\x00.", "nothing at place 0"},
+	"memo with a hole":    {"Nq\x05h\x03.", "nothing at place 3"},
+	"deep by two ways":    {"(" + strings.Repeat("]", 600) + strings.Repeat("a", 599) + "q\x00" + strings.Repeat("]", 600) + "h\x00" + strings.Repeat("a", 600) + "l.", "in each other"},
 	"memo 2^31":           {"j\x00\x00\x00\x80.", "length or an index"},
 	"memo line":           {"g-1\n.", "no place"},
 	"put 2^31":            {"Nr\xff\xff\xff\x7f.", "cannot have filled"},
