@@ -98,7 +98,7 @@ func TestRefused(t *testing.T) {
 		v    any
 		want string
 	}{
-		"hidden":           {bare{}, "only unexported fields"},
+		"hidden":           {bare{hidden: 1}, "only unexported fields"},
 		"key not UTF-8":    {map[string]int{"\xff": 1}, "not UTF-8"},
 		"array keys":       {map[[1]int]int{{1}: 1}, "not simple"},
 		"time keys":        {map[time.Time]int{{}: 1}, "not simple"},

@@ -10,16 +10,16 @@ import (
 type (
 	deep  struct{ A, B, C, F int }
 	left  struct{ L, Both, Tagged int }
-	right struct {
+	Right struct {
 		R, Both int
 		Other   int `json:"Tagged"`
-		*right  // itself
+		*Right      // itself
 	}
 	hidden struct{ x int }
 	Outer  struct {
 		deep
 		left
-		right
+		Right
 		*hidden
 		B     string
 		C     int `json:"-"`
@@ -70,5 +70,5 @@ func TestRecordOf(t *testing.T) {
 		t.Error("two tags have one record")
 	}
 	_ = Outer{}.g
-	_ = hidden{}.x
+	_, _ = hidden{}.x, Outer{}.hidden
 }
