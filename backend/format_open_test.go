@@ -10,34 +10,41 @@ import (
 	"github.com/dogpile-go/dogpile/backend"
 )
 
-func TestOpenFormat(t *testing.T) {
-	var got url.Values
-	refusal := errors.New("no such thing")
-	open := func(options url.Values) (backend.Format, error) {
-		got = options
-		if options.Has("bad") {
-			return nil, refusal
-		}
-		return nil, nil
+// formatOptions is what the opener of "x-format" was last given.
+var formatOptions url.Values
+
+var errRefusal = errors.New("no such thing")
+
+func openFormat(options url.Values) (backend.Format, error) {
+	formatOptions = options
+	if options.Has("bad") {
+		return nil, errRefusal
 	}
-	for name, o := range map[string]func(url.Values) (backend.Format, error){"": open, "x y": open, "x+y": open, "x-format": nil} {
+	return nil, nil
+}
+
+func init() {
+	if err := backend.RegisterFormat("X-Format", openFormat); err != nil {
+		panic(err)
+	}
+}
+
+func TestOpenFormat(t *testing.T) {
+	for name, o := range map[string]func(url.Values) (backend.Format, error){"": openFormat, "x y": openFormat, "x+y": openFormat, "x-new": nil} {
 		if err := backend.RegisterFormat(name, o); err == nil {
 			t.Errorf("the format %q was registered", name)
 		}
 	}
-	if err := backend.RegisterFormat("X-Format", open); err != nil {
-		t.Fatal(err)
-	}
-	if err := backend.RegisterFormat("x-format", open); err == nil {
+	if err := backend.RegisterFormat("x-format", openFormat); err == nil {
 		t.Error("a format is registered twice")
 	}
 	if !slices.Contains(backend.Formats(), "x-format") {
 		t.Errorf("formats %q, want x-format among them", backend.Formats())
 	}
-	if _, err := backend.OpenFormat("x-FORMAT?a=1&b=%26"); err != nil || got.Get("a") != "1" || got.Get("b") != "&" {
-		t.Errorf("options %v, error %v", got, err)
+	if _, err := backend.OpenFormat("x-FORMAT?a=1&b=%26"); err != nil || formatOptions.Get("a") != "1" || formatOptions.Get("b") != "&" {
+		t.Errorf("options %v, error %v", formatOptions, err)
 	}
-	if _, err := backend.OpenFormat("x-format?bad=1"); !errors.Is(err, refusal) {
+	if _, err := backend.OpenFormat("x-format?bad=1"); !errors.Is(err, errRefusal) {
 		t.Errorf("%v, want the error of the format", err)
 	}
 	for text, want := range map[string]string{
