@@ -16,24 +16,8 @@ import (
 	"github.com/dogpile-go/dogpile/backend/memcached"
 	"github.com/dogpile-go/dogpile/internal/fleettest"
 	"github.com/dogpile-go/dogpile/internal/memcachedtest"
+	"github.com/dogpile-go/dogpile/internal/pythontest"
 )
-
-// interpreter returns a Python that has dogpile.cache and pymemcache. If there is none,
-// the test ends here.
-func interpreter(t testing.TB) string {
-	t.Helper()
-	for _, path := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(path, "-c", "import dogpile.cache, pymemcache").Run() == nil {
-			return path
-		}
-	}
-	const missing = "dogpile.cache is not installed: sudo apt-get install python3-dogpile.cache python3-pymemcache"
-	if os.Getenv("CI") != "" || os.Getenv("DOGPILE_TEST_SERVERS") == "required" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
-}
 
 // peer is a program in Python that uses the server.
 type peer struct {
@@ -61,7 +45,7 @@ type (
 // newPeer starts a peer whose locks have a timeout in seconds.
 func newPeer(t testing.TB, server *memcachedtest.Server, lockTimeout int) *peer {
 	t.Helper()
-	p := &peer{TB: t, cmd: exec.Command(interpreter(t), "testdata/peer.py", server.Addr, fmt.Sprint(lockTimeout))}
+	p := &peer{TB: t, cmd: exec.Command(pythontest.Interpreter(t), "-B", "testdata/peer.py", server.Addr, fmt.Sprint(lockTimeout))}
 	p.cmd.Stderr = os.Stderr
 	in, err := p.cmd.StdinPipe()
 	if err != nil {

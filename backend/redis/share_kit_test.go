@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/internal/pythontest"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 )
 
@@ -199,24 +200,6 @@ type python struct {
 	wait    func()
 }
 
-// pythonOf returns a Python that has the packages, or ends the test.
-func pythonOf(t *testing.T) string {
-	t.Helper()
-	var said []byte
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		var err error
-		if said, err = exec.Command(name, "-c", "import redis, dogpile.cache").CombinedOutput(); err == nil {
-			return name
-		}
-	}
-	const missing = "Python's packages are not installed: sudo apt-get install python3-redis python3-dogpile.cache"
-	if os.Getenv("CI") != "" || os.Getenv("DOGPILE_TEST_SERVERS") == "required" {
-		t.Fatalf("%s\n%s", missing, said)
-	}
-	t.Skip(missing)
-	return ""
-}
-
 // startPython starts testdata/lock.py, whose locks expire after timeout, or never.
 func startPython(t *testing.T, server *redistest.Server, lockPrefix string, timeout time.Duration) *python {
 	t.Helper()
@@ -224,7 +207,7 @@ func startPython(t *testing.T, server *redistest.Server, lockPrefix string, time
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(pythonOf(t), "testdata/lock.py", host, port, lockPrefix, fmt.Sprint(timeout.Seconds()))
+	cmd := exec.Command(pythontest.Interpreter(t), "-B", "testdata/lock.py", host, port, lockPrefix, fmt.Sprint(timeout.Seconds()))
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
