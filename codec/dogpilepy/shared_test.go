@@ -82,6 +82,25 @@ func TestValuesAreShared(t *testing.T) {
 						t.Errorf("Python has deleted %q, and Go reads %v, %v", key, v, err)
 					}
 				}
+				// The lock has the name that the mangler makes of the key, too.
+				call := python.StartGetOrCreate("locked", pythontest.Creator{Value: map[string]any{"name": "Py"}, Hold: true})
+				call.AwaitCreating(t)
+				load := func(context.Context) (user, error) { return user{Name: "Go"}, nil }
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				if v, err := region.GetOrCreate(ctx, r, "locked", load); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("while Python has the lock Go got %v, %v; want it to wait", v, err)
+				}
+				cancel()
+				call.Release()
+				if err := call.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				if v, err := region.GetOrCreate(t.Context(), r, "locked", load); v.Name != "Py" || err != nil {
+					t.Errorf("then Go got %v, %v; want Python's value", v, err)
+				}
+				if err := python.Delete("locked"); err != nil {
+					t.Fatal(err)
+				}
 				saw.nothing(t)
 			})
 		}
