@@ -48,7 +48,7 @@ func FunctionMultiKeys(function, namespace string, args ...any) ([]string, error
 	}
 	keys := make([]string, len(args))
 	for i, arg := range args {
-		key, err := AppendStr(prefix[:len(prefix):len(prefix)], arg)
+		key, err := AppendStr(prefix, arg)
 		if err != nil {
 			return nil, fmt.Errorf("%w for %s: argument %d: %w", ErrKey, function, i+1, err)
 		}

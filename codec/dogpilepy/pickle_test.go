@@ -478,6 +478,20 @@ func TestPickleSharing(t *testing.T) {
 	fails[any](t, "]"+deep[:len(deep)-1]+"a.", "in each other")
 }
 
+func TestPickleSize(t *testing.T) {
+	const most = 64 << 20
+	for size, want := range map[int]string{most: "", most + 1: "more than 67108864"} {
+		n := size - 6
+		data := append([]byte{'B', byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)}, make([]byte, n+1)...)
+		data[size-1] = '.'
+		var v []byte
+		err := dogpilepy.Pickle().Decode(data, &v)
+		if want == "" && (err != nil || len(v) != n) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d bytes: %d, %v, want %q", size, len(v), err, want)
+		}
+	}
+}
+
 func FuzzPickle(f *testing.F) {
 	for _, p := range golden(f) {
 		f.Add(p.Data)
