@@ -188,6 +188,9 @@ func TestDecode(t *testing.T) {
 	yields(t, "\x81\x01\x02", any(map[any]any{int64(1): int64(2)}))
 	yields(t, "\x82\xa1a\x01\xa1A\x02", inner{A: 2})
 	yields(t, "\x81\xa5WRONG\x01", inner{})
+	// Nothing of one value gets into the next, or of the first of two that have one name.
+	yields(t, "\x82\x01\x81\xa1a\x01\x02\x80", map[int]inner{1: {A: 1}, 2: {}})
+	yields(t, "\x82\xa1I\x81\xa1a\x01\xa1I\x80", struct{ I inner }{})
 	yields(t, "\x05", 5.0)
 	yields(t, "\xd6\xff\x00\x00\x00\x01", any(time.Unix(1, 0).UTC()))
 	for data, into := range map[string]any{"\xcb\x40\x00\x00\x00\x00\x00\x00\x00": new(int), "\xcc\x80": new(int8), "\xff": new(uint), "\xc0 ": new(any), "\xc0": new(int), "\x01": new(bool), "\xa1a": new([]byte), "\xc4\x01a": new(string), "\x91\x01": new([2]int)} {
