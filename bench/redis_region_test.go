@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/backend/mangle"
 	"github.com/dogpile-go/dogpile/backend/redis"
+	"github.com/dogpile-go/dogpile/codec/dogpilepy"
 	"github.com/dogpile-go/dogpile/decorate"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 	"github.com/dogpile-go/dogpile/region"
@@ -20,6 +22,7 @@ var onRedis = []contestant{
 	{"region.GetOrCreate", openRedisGetOrCreate},
 	{"region.Cached_int64", openRedisCachedInt64},
 	{"decorate.CacheOnArguments", openRedisDecorated},
+	{"region.GetOrCreate_dogpilepy", openRedisShared}, // as Python stores it: JSON instead of CBOR
 	{"go-redis_GET", openGet1},
 	{"go-redis_MGET", openGet2},
 	{"go-redis-cache", openRedisGoRedisCache},
@@ -48,7 +51,12 @@ func openByURL(tb testing.TB, server *redistest.Server) *region.Region {
 
 func openOn(tb testing.TB, b backend.Backend) *region.Region {
 	tb.Helper()
-	r, err := region.New("users", region.Config{Backend: b, Expiration: time.Hour})
+	return openWith(tb, region.Config{Backend: b, Expiration: time.Hour})
+}
+
+func openWith(tb testing.TB, cfg region.Config) *region.Region {
+	tb.Helper()
+	r, err := region.New("users", cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -72,6 +80,17 @@ func openRedisCachedInt64(tb testing.TB, s *source) hit {
 func openRedisDecorated(tb testing.TB, s *source) hit {
 	ctx, f := context.Background(), decorate.CacheOnArguments(openByURL(tb, redistest.Shared(tb)), s.loadID)
 	return func(i uint32) (user, error) { return f.Call(ctx, int64(i)) }
+}
+
+// openRedisShared opens a region whose values are shared with dogpile.cache.
+func openRedisShared(tb testing.TB, s *source) hit {
+	b, err := backend.Open(redistest.Shared(tb).URL())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return getOrCreate(openWith(tb, region.Config{
+		Backend: b, Expiration: time.Hour, Interop: dogpilepy.Format, KeyMangler: mangle.Prefix(newPrefix() + ":"),
+	}), s)
 }
 
 // openCounted opens a region on a client whose round trips are counted.
