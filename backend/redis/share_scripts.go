@@ -91,7 +91,7 @@ return 1`)
 )
 
 // holderOf is functions for scripts. holder returns the token of a lock, or nothing if it is
-// free: one of any length as a short text, and ” for a lock that has none, because it is
+// free: one of any length as a short text, and an empty one for a lock that has none, because it is
 // empty or of another type. It also returns the whole token. The others tell whether a token
 // is of this library, and whether it is one of a writer.
 var holderOf = `
