@@ -2,7 +2,6 @@ package dogpilepy
 
 import (
 	"bytes"
-	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,9 +15,10 @@ import (
 // JSON returns the codec of regions that have no other: that of codec/json, for the bytes
 // of Python's json.dumps, which json.loads reads. What Go would read as something else than
 // Python has stored is refused, and so is a miss: NaN and infinities, which Python writes
-// though JSON has none, strings with half of a surrogate pair, numbers that do not fit, and
-// floats such as 2.0 where Go wants an integer, and None where Go has no nil. In an interface value, numbers come back as
-// [encoding/json.Number].
+// though JSON has none, strings with half of a surrogate pair, numbers that do not fit,
+// floats such as 2.0 where Go wants an integer, lists of another length than an array, and
+// None where Go has no nil, also inside of a value; types with UnmarshalJSON decide for
+// themselves. In an interface value, numbers come back as [encoding/json.Number].
 //
 // Python reads what Go has stored as encoding/json writes it: []byte as text in base64, nil
 // slices and maps as None, times as text.
@@ -35,27 +35,13 @@ func (c pythonJSON) Decode(data []byte, into any) error {
 	if halfSurrogate(data) {
 		return fmt.Errorf("dogpilepy: decode JSON into %T: %w", into, errSurrogate)
 	}
-	// It would also leave None as what is zero in Go, and so make a value of it.
-	if string(bytes.TrimSpace(data)) == "null" && !holdsNil(into) {
-		return fmt.Errorf("dogpilepy: decode JSON into %T: there is None, which it cannot hold", into)
+	if err := c.Codec.Decode(data, into); err != nil {
+		return err
 	}
-	return c.Codec.Decode(data, into)
-}
-
-// holdsNil reports whether what into points to can be nil, or reads null in its own way.
-func holdsNil(into any) bool {
-	if _, own := into.(stdjson.Unmarshaler); own {
-		return true
+	if err := sameShape(data, reflect.TypeOf(into).Elem()); err != nil {
+		return fmt.Errorf("dogpilepy: decode JSON into %T: %w", into, err)
 	}
-	value := reflect.ValueOf(into)
-	if value.Kind() != reflect.Pointer {
-		return true // codec/json says what is wrong
-	}
-	switch value.Type().Elem().Kind() {
-	case reflect.Pointer, reflect.Interface, reflect.Slice, reflect.Map:
-		return true
-	}
-	return false
+	return nil
 }
 
 var errSurrogate = errors.New("a string has half of a surrogate pair, which UTF-8 cannot express")
