@@ -9,8 +9,10 @@
 //
 //   - Struct fields are named by their "msgpack" tag, else by their "json" tag, else by name;
 //     other options in tags, omitempty among them, do not count. When a value is read, a field
-//     is found also if its name differs in case. Unexported fields are not stored, and a
-//     struct that has nothing else is refused.
+//     is found also if its name differs in case, unless its own name is there as well.
+//     Unexported fields are not stored, and a struct that has nothing else is refused.
+//   - A map is a map. Python's unpackb reads one whose keys are not text with
+//     strict_map_key=False only, and raises ValueError otherwise.
 //   - []byte is bytes and string is text. Text that is not UTF-8 is refused, since Python
 //     cannot read it.
 //   - A nil slice, map or pointer is nil, which is None in Python. A pointer to something that
