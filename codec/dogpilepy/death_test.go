@@ -59,10 +59,11 @@ func TestPythonDies(t *testing.T) {
 func TestPythonDiesWithALockThatNeverEnds(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *shop) {
 		w := pythontest.Start(t)
-		call := w.Region(s.pythonWith(map[string]any{"lock_timeout": nil})).StartGetOrCreate("key", pythontest.Creator{Hold: true})
+		never := map[string]any{"lock_timeout": nil}
 		if s.kind == "memcached" {
-			call = w.Region(s.pythonWith(map[string]any{"lock_timeout": 0})).StartGetOrCreate("key", pythontest.Creator{Hold: true})
+			never["lock_timeout"] = 0
 		}
+		call := w.Region(s.pythonWith(never)).StartGetOrCreate("key", pythontest.Creator{Hold: true})
 		call.AwaitCreating(t)
 		w.Kill()
 
