@@ -216,7 +216,7 @@ func TestPickleIntoStruct(t *testing.T) {
 	pythontest.Ask(t, describe+"answer = [base64.b64encode(pickle.dumps("+everything+", p)).decode() for p in range(6)]", nil, &data)
 	large, _ := new(big.Int).SetString("1"+strings.Repeat("0", 30), 10)
 	want := into{
-		ID: -5, Name: "n", Tags: []string{"a", "b"}, Pair: [2]int{1, 2}, Other: map[string]float64{"a": 2, "b": 0.5},
+		ID: -5, Name: "n", Tags: []string{"a", "b"}, Pair: [2]int{1, 2}, Home: &home{Street: "s"}, Other: map[string]float64{"a": 2, "b": 0.5},
 		Number: map[int8]string{-1: "x"}, Points: map[[2]int]bool{{1, 2}: true}, Score: 2, Raw: []byte("\x00\xff"), Key: [2]byte{'a', 'b'}, Large: large,
 		Any: []any{int64(1), map[string]any{"a": []any{}}}, embedded: embedded{7}, Embedded: &Embedded{Deep: 8}, unexported: 0,
 	}
