@@ -22,6 +22,9 @@
 //     refused, so call UTC before storing them. UTC comes back.
 //   - A *big.Int, or big.Int, is an integer; beyond 64 bits it is refused.
 //   - A type with MarshalText and UnmarshalText is text. Other methods of types do not count.
+//     A struct that has these from what it embeds, and other fields beside that, is refused.
+//   - A struct of which several fields have one name, and keys of a map that would be the
+//     same in bytes, are refused.
 //   - In an interface value, integers come back as int64, or uint64 where that is too small,
 //     floats as float64, maps and structs as map[string]any, or map[any]any if not all keys
 //     are text, and lists as []any. Interfaces with methods can hold only nil.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"net/netip"
 	"reflect"
 	"runtime"
 	"strings"
@@ -53,6 +54,39 @@ type bare struct{ hidden int }
 
 type pointers struct{ P **int }
 
+type (
+	promoted struct {
+		netip.Addr
+		Port int
+	}
+	// alone embeds what has its methods, and nothing else.
+	alone struct {
+		netip.Addr
+		_ int
+		E struct{}
+	}
+	inside struct{ A int }
+	unset  struct {
+		*inside
+		B int
+	}
+	// shadowed has a field that is not that of what it embeds.
+	shadowed struct {
+		inside
+		A string
+	}
+	ambiguous struct {
+		A int `msgpack:"a"`
+		B int `msgpack:"a"`
+		C int
+	}
+	// mute tells nobody what it is.
+	mute struct{ N int }
+)
+
+func (mute) MarshalText() ([]byte, error) { return []byte("mute"), nil }
+func (*mute) UnmarshalText([]byte) error  { return nil }
+
 func TestEncoding(t *testing.T) {
 	for name, c := range map[string]struct {
 		v    any
@@ -83,6 +117,8 @@ func TestEncoding(t *testing.T) {
 		"before 1970":    {time.Unix(-1, 1).UTC(), "\xc7\x0c\xff\x00\x00\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff"},
 		"big":            {big.NewInt(-5), "\xfb"},
 		"largest":        {new(big.Int).SetUint64(math.MaxUint64), "\xcf\xff\xff\xff\xff\xff\xff\xff\xff"},
+		"one thing":      {alone{Addr: netip.IPv4Unspecified()}, "\xa70.0.0.0"},
+		"shadowed":       {shadowed{inside{1}, "s"}, "\x81\xa1A\xa1s"},
 		"interface keys": {map[any]any{int8(1): nil}, "\x81\x01\xc0"},
 	} {
 		got, err := msgpack.New().Append([]byte("dst"), c.v)
@@ -108,6 +144,11 @@ func TestRefused(t *testing.T) {
 		"pointer to nil":   {pointers{&none}, "to nil"},
 		"slice in pointer": {[]*[]int{new([]int)}, "to nil"},
 		"in a field":       {struct{ F chan int }{}, "F: "},
+		"promoted":         {promoted{Addr: netip.IPv4Unspecified(), Port: 1}, "without its other fields"},
+		"hidden embedded":  {[]unset{{&inside{}, 1}}, "inside is an embedded pointer"},
+		"two of one name":  {ambiguous{1, 2, 3}, `several fields with the name "a"`},
+		"equal in bytes":   {map[any]int{int8(1): 1, int64(1): 2}, "twice"},
+		"equal in text":    {map[mute]int{{1}: 1, {2}: 2}, "twice"},
 	} {
 		got, err := msgpack.New().Append([]byte("dst"), c.v)
 		if !errors.Is(err, codec.ErrUnsupported) || !strings.Contains(err.Error(), c.want) || string(got) != "dst" {

@@ -1,6 +1,7 @@
 package fill
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +14,10 @@ type Record struct {
 
 	// Hidden says that the struct has fields that are not exported and hold something.
 	Hidden bool
+
+	// Lost says which exported fields are not among Fields though nothing else stands in
+	// their place, and why. It is empty if there are none.
+	Lost string
 
 	exact, folded map[string]int // by name, and by name in lower case
 }
@@ -58,7 +63,11 @@ func RecordOf(t reflect.Type, tag string) *Record {
 	var all []Field
 	r.collect(t, tag, nil, []reflect.Type{t}, &all)
 	for i, f := range all {
-		if !slices.ContainsFunc(slices.Delete(slices.Clone(all), i, i+1), func(o Field) bool { return hides(o, f) }) {
+		others := slices.Delete(slices.Clone(all), i, i+1)
+		switch at := slices.IndexFunc(others, func(o Field) bool { return hides(o, f) }); {
+		case at >= 0 && hides(f, others[at]):
+			r.Lost = fmt.Sprintf("it has several fields with the name %q, of which none counts", f.Name)
+		case at < 0:
 			r.exact[f.Name] = len(r.Fields)
 			if low := strings.ToLower(f.Name); !has(r.folded, low) {
 				r.folded[low] = len(r.Fields)
@@ -104,6 +113,11 @@ func (r *Record) collect(t reflect.Type, tag string, path []int, embedding []ref
 		case inline && (f.IsExported() || f.Type.Kind() == reflect.Struct):
 			if !slices.Contains(embedding, embedded) {
 				r.collect(embedded, tag, index, append(slices.Clone(embedding), embedded), all)
+			}
+		case inline:
+			r.Hidden = true
+			if len(RecordOf(embedded, tag).Fields) > 0 {
+				r.Lost = fmt.Sprintf("its %s is an embedded pointer to a struct that is not exported, and could not be set", f.Name)
 			}
 		case !f.IsExported():
 			r.Hidden = r.Hidden || f.Type.Size() > 0
