@@ -281,6 +281,48 @@ func TestShareWritesThatMeet(t *testing.T) {
 		}
 		l.finds("after a publication that was refused", "python")
 	})
+	// It looks like what the publication has stored, but ends in seconds: nobody may be told
+	// that it is stored.
+	t.Run("a copy that ends by itself arrives when all is lost", func(t *testing.T) {
+		l := newSharedLate(t)
+		op, err := publish(l)
+		caught, _ := l.proxy.StrayRequest(starts("cas " + l.key.Name + " "))
+		again := func(request []byte) bool {
+			select {
+			case <-caught:
+				return starts("gets " + l.key.Name + " ")(request)
+			default:
+				return false
+			}
+		}
+		pausedAt(l, again, op, func() {
+			server.Do(t, "delete _lock"+l.key.Name)
+			server.Do(t, "delete "+l.key.Name)
+			server.Do(t, "set "+l.key.Name+" 0 3 7", "created")
+		})
+		if !errors.Is(*err, backend.ErrLeaseLost) {
+			t.Errorf("the publication = %v, want ErrLeaseLost", *err)
+		}
+		l.finds("after a publication that was refused", "")
+	})
+	t.Run("the lock is lost, and the answer to the add as well", func(t *testing.T) {
+		l := newSharedLate(t)
+		op, err := publish(l)
+		dropped := l.proxy.DropReplyTo(starts("add " + l.key.Name + " "))
+		again := func(request []byte) bool {
+			select {
+			case <-dropped:
+				return starts("gets " + l.key.Name + " ")(request)
+			default:
+				return false
+			}
+		}
+		pausedAt(l, again, op, func() { server.Do(t, "delete _lock"+l.key.Name) })
+		if !errors.Is(*err, backend.ErrLeaseLost) {
+			t.Errorf("the publication = %v, want ErrLeaseLost", *err)
+		}
+		l.finds("after a publication that was refused", "")
+	})
 	t.Run("another program stores and releases", func(t *testing.T) {
 		l := newSharedLate(t)
 		op, err := publish(l)

@@ -175,6 +175,7 @@ var corpus = []struct {
 	{`{"ct": null, "v": 2}|x`, dogpilepy.ErrFormat},
 	{`{"ct": 0, "v": 2}|x`, dogpilepy.ErrFormat},
 	{`{"ct": 0.0, "v": 2}|x`, dogpilepy.ErrFormat},
+	{`{"ct": 1e-10, "v": 2}|x`, dogpilepy.ErrFormat},
 	{`{"ct": -1.5, "v": 2}|x`, dogpilepy.ErrFormat},
 	{`{"ct": 1e-400, "v": 2}|x`, dogpilepy.ErrFormat},
 	{`{"ct": 1e400, "v": 2}|x`, dogpilepy.ErrFormat},

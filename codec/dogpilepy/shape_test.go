@@ -42,6 +42,8 @@ func TestJSONNoneInside(t *testing.T) {
 		`{"a": [1, 2, 3]}`:                     false,
 		`{"a": [1, 2], "next": {"a": []}}`:     false,
 		`{"next": {"next": {"n": null}}}`:      false,
+		`{"other": [[[]]], "n": null}`:         false,
+		`{"any": {"x": {"y": {}}}, "n": null}`: false,
 		`{"other": [[], {}], "n": null}`:       false,
 		`{"any": [[], {}], "In": null}`:        false,
 		`{"Bools": null}`:                      false,
@@ -61,6 +63,7 @@ func TestJSONNoneInside(t *testing.T) {
 		{"null", new(int), false}, {" null", new(string), false}, {"null", new(mayBeNone), false}, {"null", new([1]int), false},
 		{"null", new(*int), true}, {"null", new(any), true}, {"null", new([]int), true}, {"null", new(map[string]int), true}, {"null", new(time.Time), true},
 		{"[null]", new([]int), false}, {"[null]", new([]any), true}, {"[[1,2]]", new([][3]int), false}, {"[[1,2]]", new([]*[2]int), true},
+		{"[null]", new(reads), true}, {`{"x": [null, [1]]}`, new(map[string]*reads), true},
 		{`"null"`, new(string), true}, {`{"null": 1}`, new(map[string]int), true},
 	} {
 		if err := dogpilepy.JSON().Decode([]byte(c.text), c.into); (err == nil) != c.good {
@@ -73,3 +76,8 @@ func TestJSONNoneInside(t *testing.T) {
 		}
 	}
 }
+
+// reads takes everything that it is given.
+type reads []int
+
+func (r *reads) UnmarshalJSON([]byte) error { *r = reads{1}; return nil }
