@@ -1,6 +1,7 @@
 package fill_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/dogpile-go/dogpile/internal/fill"
@@ -23,5 +24,19 @@ func TestExactNamesWin(t *testing.T) {
 		if err := fill.Into(&r, &fill.Dict{Pairs: pairs}, "json"); err != nil || r.ID != 1 {
 			t.Errorf("%s: %+v, %v, want 1", name, r, err)
 		}
+	}
+}
+
+// A number that would be an infinity does not fit.
+func TestFloatsThatDoNotFit(t *testing.T) {
+	for _, x := range []any{1e300, -1e300, 3.5e38} {
+		var f float32
+		if err := fill.Into(&f, x, "json"); err == nil {
+			t.Errorf("%v became %v", x, f)
+		}
+	}
+	var f float32
+	if err := fill.Into(&f, math.Inf(1), "json"); err != nil || !math.IsInf(float64(f), 1) {
+		t.Errorf("an infinity became %v, %v", f, err)
 	}
 }
