@@ -22,7 +22,8 @@ func (s *shared) Get(ctx context.Context, key backend.Key, _ []backend.Guard) (b
 	}
 	value := s.value(key)
 	item, err := value.Server.GetOne(ctx, value.Text)
-	return backend.Found{Entry: foreignEntry(item)}, err
+	room := largest
+	return backend.Found{Entry: foreignEntry(item, &room)}, err
 }
 
 // GetMulti is GetMulti of [backend.Backend].
@@ -41,9 +42,9 @@ func (s *shared) GetMulti(ctx context.Context, keys []backend.Key, _ []backend.G
 	if err != nil {
 		return nil, nil, err
 	}
-	entries := make([]*backend.Entry, len(keys))
+	entries, room := make([]*backend.Entry, len(keys)), largest
 	for i, item := range items {
-		entries[i] = foreignEntry(item)
+		entries[i] = foreignEntry(item, &room)
 	}
 	return entries, nil, nil
 }
@@ -110,15 +111,18 @@ func (s *shared) acquire(ctx context.Context, g *granted, keys []backend.Key) er
 	if err != nil {
 		return err
 	}
+	room := largest
 	for i, at := range won {
-		g.entries[at] = foreignEntry(items[i])
+		g.entries[at] = foreignEntry(items[i], &room)
 	}
 	return nil
 }
 
 // foreignEntry returns the entry in an item that any program may have stored. One that
-// no client would take for bytes is an entry without Data, which nobody can read.
-func foreignEntry(item *memcache.Item) *backend.Entry {
+// no client would take for bytes is an entry without Data, which nobody can read. So is one
+// that is compressed and would become larger than room, which is what is left for those of
+// one call: a thousand small items must not fill the memory.
+func foreignEntry(item *memcache.Item, room *int) *backend.Entry {
 	if item == nil {
 		return nil
 	}
@@ -126,20 +130,21 @@ func foreignEntry(item *memcache.Item) *backend.Entry {
 	case flagsBytes, flagsBinary:
 		return &backend.Entry{Data: item.Value}
 	case flagsZlib, flagsZlib | flagsBinary:
-		return &backend.Entry{Data: unzip(item.Value)}
+		data := unzip(item.Value, *room)
+		*room -= len(data)
+		return &backend.Entry{Data: data}
 	}
 	return &backend.Entry{}
 }
 
-// unzip returns nil for what is not compressed with zlib, and for more than the largest
-// value.
-func unzip(data []byte) []byte {
+// unzip returns nil for what is not compressed with zlib, and for more than most bytes.
+func unzip(data []byte, most int) []byte {
 	r, err := zlib.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil
 	}
-	out, err := io.ReadAll(io.LimitReader(r, largest+1))
-	if err != nil || len(out) > largest {
+	out, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
+	if err != nil || len(out) > most {
 		return nil
 	}
 	return out

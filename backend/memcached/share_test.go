@@ -344,6 +344,23 @@ func TestShareReadsNoMoreThanTheLargestValue(t *testing.T) {
 	if err != nil || found.Entry == nil || len(found.Entry.Data) != 0 {
 		t.Errorf("Get = %v; want an entry that nobody can read", err)
 	}
+	// Nor do many small ones become more, all together.
+	half := zipped(make([]byte, 32<<20))
+	keys := []backend.Key{sharedKey(), sharedKey(), sharedKey()}
+	for _, key := range keys {
+		server.Do(t, fmt.Sprintf("set %s 8 0 %d", key.Name, len(half)), half)
+	}
+	entries, _, err := view.GetMulti(t.Context(), keys, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, e := range entries {
+		total += len(e.Data)
+	}
+	if total != 64<<20 {
+		t.Errorf("three values of 32 MiB were read as %d bytes; want those of two", total)
+	}
 }
 
 // To take a lease changes nothing of the value that others see, but for its CAS id.
