@@ -285,6 +285,9 @@ func (b *Bound[P, V]) InvalidateAll(ctx context.Context) error {
 	case b.err != nil:
 		return b.err
 	case b.function == "":
+		if st := b.region.state.Load(); st != nil && st.Interop != nil {
+			return b.region.fail(noStamps(st.Interop.Name()))
+		}
 		return b.region.fail(fmt.Errorf("%w: the keys of a function with WithKey or WithKeyForm are not its own; give it WithTags and invalidate the tag", ErrConfig))
 	}
 	return b.region.invalidate(ctx, order{function: b.function}, InvalidationEvent{Function: b.claim.namespace, Mode: Hard})

@@ -18,6 +18,8 @@ type debts struct {
 	guards map[string]verdict
 	keys   map[string]verdict
 	size   int // bytes in guards and keys
+
+	onlyKeys bool // the whole region cannot be invalidated
 }
 
 const (
@@ -61,7 +63,7 @@ func (d *debts) add(o order) {
 	default:
 		note(&d.keys, o.keys...)
 	}
-	if len(d.guards)+len(d.keys) > mostOwed || d.size > largestOwed {
+	if !d.onlyKeys && (len(d.guards)+len(d.keys) > mostOwed || d.size > largestOwed) {
 		d.region = stale
 		for _, m := range []map[string]verdict{d.guards, d.keys} {
 			for _, v := range m {
@@ -73,6 +75,22 @@ func (d *debts) add(o order) {
 	if d.region == dead {
 		d.guards, d.keys, d.size = nil, nil, 0
 	}
+}
+
+// room reports whether an order can be added within the bounds. Without onlyKeys each can.
+func (d *debts) room(o order) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if !d.onlyKeys {
+		return true
+	}
+	count, size := len(d.keys), d.size
+	for _, key := range unique(o.keys) {
+		if _, known := d.keys[key]; !known {
+			count, size = count+1, size+len(key)
+		}
+	}
+	return count <= mostOwed && size <= largestOwed
 }
 
 // verdict says what a value of key with tags is good for at most.
@@ -144,20 +162,44 @@ type debtor struct {
 	done      chan struct{}
 }
 
-// owe remembers an order that has failed, and has it tried again.
+// newDebts returns debts without anything in them.
+func (st *state) newDebts() *debts { return &debts{region: fresh, onlyKeys: st.Interop != nil} }
+
+// oweIfRoom is owe for an order that has just failed. It returns false if that is one too
+// many to be remembered.
+func (st *state) oweIfRoom(o order) bool {
+	st.borrowing.Lock()
+	defer st.borrowing.Unlock()
+	d := st.owed.Load()
+	if d == nil {
+		d = st.newDebts()
+	}
+	if !d.room(o) {
+		return false
+	}
+	st.borrow(o)
+	return true
+}
+
+// owe remembers orders that have failed, and has them tried again.
 func (st *state) owe(orders ...order) {
 	if len(orders) == 0 {
 		return
 	}
 	st.borrowing.Lock()
 	defer st.borrowing.Unlock()
+	st.borrow(orders...)
+}
+
+// borrow is owe. borrowing is held.
+func (st *state) borrow(orders ...order) {
 	if st.heir != nil {
 		// Its callers do not ask this configuration. It has them tried again, too.
 		st.heir.owe(orders...)
 	}
 	d := st.owed.Load()
 	if d == nil {
-		d = &debts{region: fresh}
+		d = st.newDebts()
 	}
 	for _, o := range orders {
 		d.add(o)

@@ -19,8 +19,10 @@ const expireRoom = 256
 // and brings nothing back that was deleted meanwhile. A creation that is under way loses
 // its lease, and so its value, which would be fresh.
 func (st *state) expire(ctx context.Context, keys []string) error {
-	if st.Disabled {
-		return st.backend.Delete(ctx, st.keys(unique(keys))) // what others have stored cannot be read
+	if st.Disabled || !st.canAge() {
+		// What others have stored cannot be read; or what the configuration before this one
+		// owes cannot be expressed in this one.
+		return st.backend.Delete(ctx, st.keys(unique(keys)))
 	}
 	for chunk := range slices.Chunk(unique(keys), expireRoom) {
 		if err := st.expireSome(ctx, chunk); err != nil {

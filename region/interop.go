@@ -173,10 +173,17 @@ func (st *state) expressible(o order) error {
 	case st.Interop == nil:
 	case o.keys == nil:
 		return noStamps(st.Interop.Name())
-	case o.soft && st.Expiration == Forever:
-		return fmt.Errorf("%w: Expire: values of %s that never expire cannot be made stale; delete them", ErrInterop, st.Interop.Name())
+	case o.soft && !st.canAge():
+		return fmt.Errorf("%w: Expire: values of %s that expire never, or after %v, cannot be made stale; delete them", ErrInterop, st.Interop.Name(), time.Duration(st.fresh).Round(time.Hour))
 	}
 	return nil
+}
+
+// canAge reports whether a value can have been created so long ago that it has expired.
+// Other libraries know no times before 1970.
+func (st *state) canAge() bool {
+	const moment = int64(24 * time.Hour)
+	return st.Interop == nil || st.fresh < st.now().UnixNano()-moment
 }
 
 // Close closes the backend, and the view with it.

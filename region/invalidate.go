@@ -37,7 +37,8 @@ func (m Invalidation) String() string {
 // is tried again in the background until it succeeds or the region is closed, and so
 // long this process takes what it is about for invalid. The other errors are
 // [ErrNotConfigured] and [ErrClosed]. This holds for all invalidations; those that a
-// region with Config.Interop cannot make return [ErrInterop].
+// region with Config.Interop cannot make return [ErrInterop]. So do those that fail there
+// when 10,000 keys are waiting to be tried again: they are not remembered.
 func (r *Region) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return r.usable()
@@ -137,8 +138,13 @@ func (r *Region) invalidate(ctx context.Context, o order, e InvalidationEvent) e
 	ctx, bounds := st.bounded(ctx)
 	defer bounds.release()
 	if err = st.carryOutSafely(ctx, o); err != nil {
-		st.owe(o)
-		err = r.fail(fmt.Errorf("%w: %w", ErrPending, st.orderFailed(ctx, o, err)))
+		owed := st.oweIfRoom(o)
+		if err = st.orderFailed(ctx, o, err); owed {
+			err = fmt.Errorf("%w: %w", ErrPending, err)
+		} else {
+			err = fmt.Errorf("%w: too many invalidations have failed, so this one is not tried again; repeat it: %w", ErrInterop, err)
+		}
+		err = r.fail(err)
 	} else {
 		st.remind() // if this got through, others may as well
 	}

@@ -87,7 +87,7 @@ func (p *payer) try() (paid bool, err error) {
 	defer p.ending.After(cancel)()
 	ctx, stop := context.WithTimeout(ctx, settleTime)
 	defer stop()
-	left := &debts{region: fresh}
+	left := p.newDebts()
 	for _, o := range d.orders() {
 		rest, failed := p.carryOutRest(ctx, o)
 		if failed == nil {
