@@ -11,6 +11,10 @@ import (
 // Delete the keys instead.
 var ErrNoStamps = errors.New("backend: another library's layout has no stamps, so nothing can be invalidated as a whole")
 
+// ErrKey is wrapped by the errors of a view for a key under which the server can have
+// nothing. To try again is of no use; set a key mangler.
+var ErrKey = errors.New("the server cannot have such a key")
+
 // Format is how another caching library stores its values and locks its keys, on a server
 // that its programs share with those of this one. Config.Interop of a region takes it;
 // package codec/dogpilepy has that of Python's dogpile.cache. All methods are safe for

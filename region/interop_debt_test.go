@@ -153,3 +153,32 @@ func TestInvalidateAllOfASharedFunction(t *testing.T) {
 		}
 	})
 }
+
+// What will fail for ever is not tried again.
+func TestDebtsThatNobodyCouldPay(t *testing.T) {
+	for name, fail := range map[string]error{
+		"the key":   fmt.Errorf("no spaces: %w", backend.ErrKey),
+		"the proxy": region.ErrInterop,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				cfg := sharing()
+				cfg.Wrap = append(cfg.Wrap, probing(&probe{fail: func(op string) error {
+					if op == "delete" || op == "acquire" {
+						return fail
+					}
+					return nil
+				}}))
+				r := open(t, cfg)
+				for _, err := range []error{r.Delete(t.Context(), "k"), r.Expire(t.Context(), "k")} {
+					if !errors.Is(err, fail) || errors.Is(err, region.ErrPending) {
+						t.Errorf("got %v; want the reason, and not ErrPending", err)
+					}
+				}
+				if owed := r.Stats().Owed; owed != 0 {
+					t.Errorf("%d keys are owed; want none", owed)
+				}
+			})
+		})
+	}
+}

@@ -2,7 +2,10 @@ package region
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/dogpile-go/dogpile/backend"
 )
 
 // Invalidation is a way to invalidate a region.
@@ -138,10 +141,13 @@ func (r *Region) invalidate(ctx context.Context, o order, e InvalidationEvent) e
 	ctx, bounds := st.bounded(ctx)
 	defer bounds.release()
 	if err = st.carryOutSafely(ctx, o); err != nil {
-		owed := st.oweIfRoom(o)
-		if err = st.orderFailed(ctx, o, err); owed {
+		vain := inVain(err)
+		owed := !vain && st.oweIfRoom(o)
+		err = st.orderFailed(ctx, o, err)
+		switch {
+		case owed:
 			err = fmt.Errorf("%w: %w", ErrPending, err)
-		} else {
+		case !vain:
 			err = fmt.Errorf("%w: too many invalidations have failed, so this one is not tried again; repeat it: %w", ErrInterop, err)
 		}
 		err = r.fail(err)
@@ -158,6 +164,9 @@ func (r *Region) invalidate(ctx context.Context, o order, e InvalidationEvent) e
 	st.invalidated(e)
 	return err
 }
+
+// inVain reports whether an invalidation would fail with err for ever.
+func inVain(err error) bool { return errors.Is(err, ErrInterop) || errors.Is(err, backend.ErrKey) }
 
 // carryOut has the backend invalidate something.
 func (st *state) carryOut(ctx context.Context, o order) error {

@@ -97,12 +97,12 @@ func (s *shared) check(key backend.Key) error {
 	const advice = "; set Config.KeyMangler of the region to mangle.SHA1, and the same on the other side"
 	switch most := longestName - len(s.layout.LockPrefix); {
 	case key.Name == "":
-		return errors.New("memcached: the key is empty, which memcached does not take" + advice)
+		return fmt.Errorf("memcached: %w: it is empty%s", backend.ErrKey, advice)
 	case len(key.Name) > most:
-		return fmt.Errorf("memcached: the key %.40q… has %d bytes; %d are the most, as that of its lock has %q in front and memcached takes %d%s",
-			key.Name, len(key.Name), most, s.layout.LockPrefix, longestName, advice)
+		return fmt.Errorf("memcached: %w: %.40q… has %d bytes; %d are the most, as that of its lock has %q in front and memcached takes %d%s",
+			backend.ErrKey, key.Name, len(key.Name), most, s.layout.LockPrefix, longestName, advice)
 	case badByte(key.Name):
-		return fmt.Errorf("memcached: the key %.250q has a space or a control character in it, which memcached does not take%s", key.Name, advice)
+		return fmt.Errorf("memcached: %w: %.250q has a space or a control character in it%s", backend.ErrKey, key.Name, advice)
 	}
 	return nil
 }

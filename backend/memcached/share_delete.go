@@ -2,7 +2,6 @@ package memcached
 
 import (
 	"context"
-	"errors"
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/internal/memcachedio"
@@ -29,7 +28,10 @@ func (s *shared) Delete(ctx context.Context, keys []backend.Key) error {
 	_, err := memcachedio.Call(ctx, s.b.client, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, memcachedio.Each(ctx, len(good), func(i int) error { return s.delete(ctx, good[i]) })
 	}, nil)
-	return errors.Join(err, bad)
+	if err != nil {
+		return err // which may be worth another attempt
+	}
+	return bad
 }
 
 // delete removes a value and ends the lease of a creator of this library.
