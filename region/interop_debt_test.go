@@ -14,15 +14,20 @@ import (
 	"github.com/dogpile-go/dogpile/region"
 )
 
-// lent is a backend whose view is the backend itself.
-type lent struct{ backend.Backend }
+// lent is a backend with a view of something else.
+type lent struct {
+	backend.Backend
+	view backend.Backend
+}
 
-func (l *lent) Share(backend.Layout) (backend.Backend, error) { return l.Backend, nil }
+func (l *lent) Share(backend.Layout) (backend.Backend, error) { return l.view, nil }
+
+func (l *lent) Close() error { return errors.Join(l.Backend.Close(), l.view.Close()) }
 
 // sharing returns the configuration of a region that shares values of plainText.
 func sharing() region.Config {
 	cfg := kinds["bytes"]()
-	cfg.Backend, cfg.Interop = &lent{cfg.Backend}, plainText{}
+	cfg.Backend, cfg.Interop = &lent{cfg.Backend, kinds["bytes"]().Backend}, plainText{}
 	return cfg
 }
 

@@ -169,7 +169,7 @@ func (b *Bound[P, V]) turn(name string) (warming.Turn, error) {
 	case b.claim != nil:
 		namespace = b.claim.namespace
 	case name == "":
-		return nil, b.region.fail(fmt.Errorf("%w: a function with WithKey has no name that its warming could go by; set WarmOptions.Name", ErrConfig))
+		return nil, b.region.fail(fmt.Errorf("%w: a function with WithKey or WithKeyForm has no name that its warming could go by; set WarmOptions.Name", ErrConfig))
 	}
 	if err := b.claimSpace(); err != nil {
 		return nil, err
