@@ -2,7 +2,7 @@
 // 1.1 and newer, on Redis and memcached: what one language has created is a hit in the
 // other, and one mutex keeps both from creating it twice.
 //
-//	users := region.New("users").MustConfigure(region.Config{
+//	users, err := region.New("users", region.Config{
 //		Backend:    backend,
 //		Expiration: time.Hour,
 //		Interop:    dogpilepy.Format,
@@ -76,8 +76,9 @@ type Config struct {
 	// Python process without lock_timeout, before it is taken for dead and the lock is
 	// taken away. If it was alive it gets redis-py's LockNotOwnedError when its creator
 	// returns, and on memcached it ends the lock of whoever has it then; so this should be
-	// longer than any creator takes. Zero means never: callers wait as long as the region
-	// lets them, and get an error then.
+	// longer than any creator takes. memcached does not tell when an item ends, so there this
+	// goes for every lock of Python. At least a millisecond. Zero means never: callers wait as
+	// long as the region lets them, and get an error then.
 	StealAfter time.Duration
 
 	// Flags are those of values on memcached: 0 for the Python clients pymemcache,
@@ -106,6 +107,9 @@ func check(c Config) error {
 	}
 	if c.StealAfter < 0 {
 		return fmt.Errorf("%w: StealAfter is %v: it cannot be negative, and 0 means never", ErrConfig, c.StealAfter)
+	}
+	if c.StealAfter > 0 && c.StealAfter < time.Millisecond {
+		return fmt.Errorf("%w: StealAfter is %v, so short that every lock would be taken away: give it a unit, such as 30*time.Second", ErrConfig, c.StealAfter)
 	}
 	return nil
 }

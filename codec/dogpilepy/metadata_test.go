@@ -29,7 +29,7 @@ func TestConfig(t *testing.T) {
 	if got, want := f.Layout(), (backend.Layout{LockPrefix: "a-b.c:D_9", StealAfter: time.Minute, Flags: 16}); got != want || f.Err() != nil {
 		t.Errorf("the layout is %+v, %v, want %+v", got, f.Err(), want)
 	}
-	for _, bad := range []dogpilepy.Config{{LockPrefix: "a"}, {LockPrefix: "12345678901"}, {LockPrefix: "a b"}, {LockPrefix: "é"}, {StealAfter: -1}} {
+	for _, bad := range []dogpilepy.Config{{LockPrefix: "a"}, {LockPrefix: "12345678901"}, {LockPrefix: "a b"}, {LockPrefix: "é"}, {StealAfter: -1}, {StealAfter: 30}} {
 		if err := dogpilepy.New(bad).Err(); !errors.Is(err, dogpilepy.ErrConfig) {
 			t.Errorf("%+v: %v, want ErrConfig", bad, err)
 		}
