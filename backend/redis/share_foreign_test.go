@@ -201,3 +201,24 @@ func TestShareWaitForSeveral(t *testing.T) {
 		t.Error("Wait does not return though one of the locks is free")
 	}
 }
+
+// Whoever has taken a lock after somebody else gets all the time, and no more.
+func TestShareStealFromTheNext(t *testing.T) {
+	const after = 300 * time.Millisecond
+	v := newView(t, backend.Layout{StealAfter: after}, "")
+	name := space()
+	v.foreign(name, 0)
+	v.refused(name)
+	time.Sleep(after + 10*time.Millisecond)
+	v.server.Do(t, "SET", v.lock(name), "next")
+	began := time.Now()
+	v.refused(name)
+	if g := v.try(name); g.Lease != nil && time.Since(began) < after {
+		t.Fatal("the lock was taken away at once, by the time that another one had had it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := v.await(ctx, name); err != nil || time.Since(began) < after {
+		t.Errorf("the lock was taken away after %v, %v; want %v", time.Since(began), err, after)
+	}
+}
