@@ -1,6 +1,7 @@
 package regionconfig_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -68,6 +69,35 @@ func TestLockPrefixOfDogpile(t *testing.T) {
 			f := configs(t, setup)["users"].Interop
 			if want == "" && f != nil || want != "" && (f == nil || f.Layout().LockPrefix != want) {
 				t.Errorf("interop %s: the format is %+v; want the lock prefix %q", interop, f, want)
+			}
+		})
+	}
+}
+
+// A region's own lock_prefix replaces that of the defaults.
+func TestLockPrefixInsteadOfTheDefault(t *testing.T) {
+	for defaults, want := range map[string]string{
+		"dogpilepy":                "_app 0s",
+		"dogpilepy?steal_after=1m": "_app 1m0s",
+	} {
+		t.Run(defaults, func(t *testing.T) {
+			setup, err := regionconfig.Flat("cache.", map[string]string{
+				"cache.defaults.expiration":            "5m",
+				"cache.defaults.backend":               "dogpile.cache.redis",
+				"cache.defaults.arguments.host":        "127.0.0.1",
+				"cache.defaults.arguments.lock_prefix": "_def",
+				"cache.defaults.interop":               defaults,
+				"cache.users.backend":                  "dogpile.cache.redis",
+				"cache.users.arguments.host":           "127.0.0.1",
+				"cache.users.arguments.lock_prefix":    "_app",
+				"cache.reports.not_found_for":          "0s",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			layout := configs(t, setup)["users"].Interop.Layout()
+			if got := fmt.Sprint(layout.LockPrefix, " ", layout.StealAfter); got != want {
+				t.Errorf("%s: users has %s; want %s", defaults, got, want)
 			}
 		})
 	}

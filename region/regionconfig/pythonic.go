@@ -1,7 +1,6 @@
 package regionconfig
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -132,6 +131,19 @@ func withOption(text string, options url.Values) string {
 	return text + "?" + options.Encode()
 }
 
+// withoutOption leaves one option out of such a text.
+func withoutOption(text, option string) string {
+	name, query, _ := strings.Cut(text, "?")
+	options := slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
+		given, _, _ := strings.Cut(pair, "=")
+		return given == "" || given == option
+	})
+	if len(options) == 0 {
+		return name
+	}
+	return name + "?" + strings.Join(options, "&")
+}
+
 // pythonic makes a URL of what stands in dogpile.cache's terms.
 func (r *reader) pythonic(name string, from *pythonic) {
 	path := "regions." + name
@@ -164,7 +176,11 @@ func (r *reader) pythonic(name string, from *pythonic) {
 		case slices.Contains(unneeded, a), value == "None":
 		case a == lockPrefix && slices.Contains(p.where, "url"):
 			// It matters to those who share locks with Python.
-			if interop := cmp.Or(own.Interop, r.setup.Defaults.Interop); interop != "" && interop != "none" {
+			interop := own.Interop
+			if interop == "" {
+				interop = withoutOption(r.setup.Defaults.Interop, a) // that of the defaults
+			}
+			if interop != "" && interop != "none" {
 				own.Interop = withOption(interop, url.Values{a: {value}})
 			}
 		case becomes != nil:
