@@ -168,7 +168,7 @@ func (s *Setup) plan(p *problems, name string) *plan {
 	}
 	if text := cmp.Or(own.Interop, all.Interop); text != "" && text != "none" {
 		var err error
-		if c.Interop, err = backend.OpenFormat(text); err != nil {
+		if c.Interop, err = codec.OpenFormat(text); err != nil {
 			p.add(chosen("interop", own.Interop != ""), err)
 		}
 	}

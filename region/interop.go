@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/envelope"
 )
 
@@ -39,6 +40,9 @@ func (c *Config) checkInterop(bad func(format string, args ...any)) {
 	}
 	if c.NotFoundFor != 0 {
 		bad("NotFoundFor with Interop: %s has no way to store that there is no value; leave it out, and let the creator return a value that says so", other)
+	}
+	if c.MaxWait == Forever && c.Interop.Layout().StealAfter == 0 {
+		bad("MaxWait is Forever with Interop: a lock of %s that its process has left behind may never end, and so would no call; set MaxWait, or let the format steal such locks", other)
 	}
 	if c.Mutex != nil {
 		bad("Mutex with Interop: creators of %s take their own lock and would not know of it; leave it out", other)
@@ -200,7 +204,7 @@ func resolved[O Option](st *state, opts []O, typ reflect.Type) (settings, error)
 
 // forInterop leaves out what only this library can express and nobody has asked for, and
 // returns an error for what somebody has asked for.
-func (s *settings) forInterop(f backend.Format) error {
+func (s *settings) forInterop(f codec.Format) error {
 	for _, tag := range s.tags {
 		if !isFunction(tag) {
 			return fmt.Errorf("%w: WithTags: values of %s have no tags", ErrInterop, f.Name())
@@ -214,7 +218,7 @@ func (s *settings) forInterop(f backend.Format) error {
 }
 
 // unlike says what a creator wants that the other library cannot express; nil if nothing.
-func (w *wishes) unlike(f backend.Format) error {
+func (w *wishes) unlike(f codec.Format) error {
 	switch {
 	case w.discard:
 	case len(w.tags) > 0:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/decorate"
 	"github.com/dogpile-go/dogpile/region"
 )
@@ -20,7 +21,7 @@ type lent struct {
 	view backend.Backend
 }
 
-func (l *lent) Share(backend.Layout) (backend.Backend, error) { return l.view, nil }
+func (l *lent) Share(codec.Layout) (backend.Backend, error) { return l.view, nil }
 
 func (l *lent) Close() error { return errors.Join(l.Backend.Close(), l.view.Close()) }
 

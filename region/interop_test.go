@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/memory"
 	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/codec/json"
@@ -17,10 +16,10 @@ import (
 // plainText is a format that has nothing but the time.
 type plainText struct{ wrong error }
 
-func (plainText) Name() string           { return "plaintext" }
-func (plainText) Layout() backend.Layout { return backend.Layout{LockPrefix: "lock:"} }
-func (plainText) Codec() codec.Codec     { return json.New() }
-func (f plainText) Err() error           { return f.wrong }
+func (plainText) Name() string         { return "plaintext" }
+func (plainText) Layout() codec.Layout { return codec.Layout{LockPrefix: "lock:"} }
+func (plainText) Codec() codec.Codec   { return json.New() }
+func (f plainText) Err() error         { return f.wrong }
 
 func (plainText) Append(dst []byte, created time.Time) []byte {
 	return append(created.UTC().AppendFormat(dst, time.RFC3339Nano), '|')
@@ -46,6 +45,7 @@ func TestInteropIsCheckedWhenConfigured(t *testing.T) {
 		{"a nil format", region.Config{Interop: none}, "Interop is a nil *region_test.plainText"},
 		{"a format that is wrong", region.Config{Interop: plainText{errors.New("the prefix is too long")}}, "Interop: the prefix is too long"},
 		{"not found", region.Config{Interop: plainText{}, NotFoundFor: time.Minute}, "NotFoundFor with Interop"},
+		{"calls that never end", region.Config{Interop: plainText{}, MaxWait: region.Forever}, "MaxWait is Forever with Interop"},
 		{"a mutex", region.Config{Interop: plainText{}, Mutex: local.New()}, "Mutex with Interop"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

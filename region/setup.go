@@ -41,7 +41,7 @@ type RegionSetup struct {
 	Codec string `yaml:"codec,omitempty" json:"codec,omitempty"`
 
 	// Interop is the Config.Interop, such as "dogpilepy", whose package has to be imported,
-	// or "none"; see [backend.OpenFormat].
+	// or "none"; see [codec.OpenFormat].
 	Interop string `yaml:"interop,omitempty" json:"interop,omitempty"`
 
 	// KeyMangler is the Config.KeyMangler, such as "sha256:200"; see [mangle.Parse].

@@ -157,6 +157,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/memcachedio"
 )
 
@@ -245,7 +246,7 @@ type Backend struct {
 	closed atomic.Bool
 
 	sharing sync.Mutex
-	views   map[backend.Layout]*shared
+	views   map[codec.Layout]*shared
 }
 
 // New returns a Backend. It does not wait for the servers, which may be down: the

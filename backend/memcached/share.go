@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/memcachedio"
 )
 
@@ -28,13 +29,13 @@ const longestName = 250
 // shared is a view of the server in the layout of another library.
 type shared struct {
 	b      *Backend
-	layout backend.Layout
+	layout codec.Layout
 	locks  *memcachedio.Leases
 }
 
 // Share is Share of [backend.Sharer]; the package's comment tells how it works. Its
 // errors wrap [ErrConfig], or are [backend.ErrClosed].
-func (b *Backend) Share(layout backend.Layout) (backend.Backend, error) {
+func (b *Backend) Share(layout codec.Layout) (backend.Backend, error) {
 	if err := b.usable(); err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (b *Backend) Share(layout backend.Layout) (backend.Backend, error) {
 			locks: memcachedio.NewSharedLeases(b.client, b.cfg.LeaseTTL, layout.StealAfter),
 		}
 		if b.views == nil {
-			b.views = map[backend.Layout]*shared{}
+			b.views = map[codec.Layout]*shared{}
 		}
 		b.views[layout] = s
 	}
@@ -61,7 +62,7 @@ func (b *Backend) Share(layout backend.Layout) (backend.Backend, error) {
 }
 
 // shareable says why the server cannot be used in a layout.
-func (b *Backend) shareable(layout backend.Layout) error {
+func (b *Backend) shareable(layout codec.Layout) error {
 	switch n := len(b.client.Servers()); {
 	case n > 1:
 		return fmt.Errorf("there are %d servers; clients with another library choose among them by hashes of their own and would not find what is stored here, so share one server", n)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/memcached"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/fleettest"
 	"github.com/dogpile-go/dogpile/internal/memcachedtest"
 	"github.com/dogpile-go/dogpile/internal/pythontest"
@@ -222,7 +223,7 @@ func TestFaultSharePythonHolderIsKilled(t *testing.T) {
 		stealAfter  time.Duration
 		most        time.Duration
 	}{{2, 0, 3 * time.Second}, {0, time.Second, 2 * time.Second}} {
-		server, view, key := shared(t, backend.Layout{LockPrefix: "_lock", StealAfter: c.stealAfter})
+		server, view, key := shared(t, codec.Layout{LockPrefix: "_lock", StealAfter: c.stealAfter})
 		p := newPeer(t, server, c.lockTimeout)
 		p.tell(order{Op: "create", Key: key.Name, Value: "never", Takes: 1000})
 		p.next()

@@ -13,16 +13,17 @@ import (
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/memcached"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/faultproxy"
 	"github.com/dogpile-go/dogpile/internal/memcachedtest"
 	"github.com/dogpile-go/dogpile/lock"
 )
 
 // python is the layout of dogpile.cache.
-var python = backend.Layout{LockPrefix: "_lock"}
+var python = codec.Layout{LockPrefix: "_lock"}
 
 // viewOf returns the view of a backend.
-func viewOf(t testing.TB, b *memcached.Backend, layout backend.Layout) backend.Backend {
+func viewOf(t testing.TB, b *memcached.Backend, layout codec.Layout) backend.Backend {
 	t.Helper()
 	view, err := b.Share(layout)
 	if err != nil {
@@ -33,7 +34,7 @@ func viewOf(t testing.TB, b *memcached.Backend, layout backend.Layout) backend.B
 
 // shared returns a view of the server that all tests share, with leases of two seconds,
 // and a key that no other test has.
-func shared(t testing.TB, layout backend.Layout) (*memcachedtest.Server, backend.Backend, backend.Key) {
+func shared(t testing.TB, layout codec.Layout) (*memcachedtest.Server, backend.Backend, backend.Key) {
 	server := memcachedtest.Shared(t, 1)[0]
 	b := open(t, memcached.Config{Servers: []string{server.Addr}, Prefix: space(), LeaseTTL: 2 * time.Second})
 	return server, viewOf(t, b, layout), sharedKey()
@@ -83,16 +84,16 @@ func tryLease(t testing.TB, b backend.Backend, key backend.Key) backend.Grant {
 func TestShareRefusesWhatCannotBeShared(t *testing.T) {
 	for want, c := range map[string]struct {
 		cfg    memcached.Config
-		layout backend.Layout
+		layout codec.Layout
 	}{
 		"2 servers":        {memcached.Config{Servers: []string{"a", "b"}}, python},
 		"Chunked":          {memcached.Config{Servers: []string{"a"}, Chunked: true}, python},
 		"Compress":         {memcached.Config{Servers: []string{"a"}, Compress: true}, python},
-		"empty":            {memcached.Config{Servers: []string{"a"}}, backend.Layout{}},
-		"control":          {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: "a b"}},
-		"no room":          {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: strings.Repeat("x", 250)}},
-		"StealAfter":       {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: "_lock", StealAfter: -1}},
-		"Flags":            {memcached.Config{Servers: []string{"a"}}, backend.Layout{LockPrefix: "_lock", Flags: 8}},
+		"empty":            {memcached.Config{Servers: []string{"a"}}, codec.Layout{}},
+		"control":          {memcached.Config{Servers: []string{"a"}}, codec.Layout{LockPrefix: "a b"}},
+		"no room":          {memcached.Config{Servers: []string{"a"}}, codec.Layout{LockPrefix: strings.Repeat("x", 250)}},
+		"StealAfter":       {memcached.Config{Servers: []string{"a"}}, codec.Layout{LockPrefix: "_lock", StealAfter: -1}},
+		"Flags":            {memcached.Config{Servers: []string{"a"}}, codec.Layout{LockPrefix: "_lock", Flags: 8}},
 		"Servers is empty": {memcached.Config{}, python},
 	} {
 		b := memcached.New(c.cfg)
@@ -105,7 +106,7 @@ func TestShareRefusesWhatCannotBeShared(t *testing.T) {
 
 func TestShareReturnsTheSameView(t *testing.T) {
 	b := open(t, memcached.Config{Servers: []string{"127.0.0.1:1"}})
-	one, other := viewOf(t, b, python), viewOf(t, b, backend.Layout{LockPrefix: "_lock", Flags: 16})
+	one, other := viewOf(t, b, python), viewOf(t, b, codec.Layout{LockPrefix: "_lock", Flags: 16})
 	if one != viewOf(t, b, python) || one == other {
 		t.Error("want one view for each layout, and always the same")
 	}
@@ -180,7 +181,7 @@ func TestShareKeysThatMemcachedCannotHave(t *testing.T) {
 // Values are stored as they are, under the very key.
 func TestShareStoresWhatOthersRead(t *testing.T) {
 	for _, flags := range []uint32{0, 16} {
-		server, view, key := shared(t, backend.Layout{LockPrefix: "_lock", Flags: flags})
+		server, view, key := shared(t, codec.Layout{LockPrefix: "_lock", Flags: flags})
 		other := sharedKey()
 		want := func(how string, key backend.Key, text string) {
 			t.Helper()
@@ -541,7 +542,7 @@ func TestShareForeignLocks(t *testing.T) {
 func TestShareStealsALockThatStays(t *testing.T) {
 	t.Parallel()
 	const after = 600 * time.Millisecond
-	server, view, key := shared(t, backend.Layout{LockPrefix: "_lock", StealAfter: after})
+	server, view, key := shared(t, codec.Layout{LockPrefix: "_lock", StealAfter: after})
 	lockIt := func() { server.Do(t, "set _lock"+key.Name+" 2 0 1", "1") }
 	lockIt()
 	began := time.Now()

@@ -143,6 +143,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/fleet"
 	"github.com/dogpile-go/dogpile/internal/redisio"
 )
@@ -221,7 +222,7 @@ type Backend struct {
 	kept    keptConn
 
 	viewsMu sync.Mutex
-	views   map[backend.Layout]*shared // nil once it is closed
+	views   map[codec.Layout]*shared // nil once it is closed
 
 	closed     atomic.Bool
 	background gate // goroutines that Close waits for
@@ -262,7 +263,7 @@ func open(client goredis.UniversalClient, cfg Config, owned bool) *Backend {
 	}
 	b.logger = cfg.Logger
 	b.names = newNames(cfg.Prefix)
-	b.views = make(map[backend.Layout]*shared)
+	b.views = make(map[codec.Layout]*shared)
 	b.kept.client = b.client
 	b.reads = make(map[string]*lane[*read])
 	b.writes = make(map[string]*lane[*write])

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/fleet"
 	"github.com/dogpile-go/dogpile/internal/redisio"
 )
@@ -22,7 +23,7 @@ var (
 type shared struct {
 	b      *Backend
 	prefix string        // of locks
-	steal  time.Duration // see backend.Layout.StealAfter
+	steal  time.Duration // see codec.Layout.StealAfter
 	member *fleet.Member
 	others holders
 }
@@ -34,7 +35,7 @@ type shared struct {
 //
 // The package comment says what the view stores. Each view keeps a connection of its own to
 // the server.
-func (b *Backend) Share(layout backend.Layout) (backend.Backend, error) {
+func (b *Backend) Share(layout codec.Layout) (backend.Backend, error) {
 	switch {
 	case b.broken != nil:
 		return nil, b.broken

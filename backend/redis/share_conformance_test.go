@@ -9,6 +9,7 @@ import (
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/backendtest"
 	"github.com/dogpile-go/dogpile/backend/redis"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 )
 
@@ -85,7 +86,7 @@ func (v viewed) Delete(ctx context.Context, keys []backend.Key) error {
 func TestShareConformance(t *testing.T) {
 	server := redistest.Shared(t)
 	backendtest.RunPair(t, func(t *testing.T) (a, b backend.Backend) {
-		prefix, layout := space()+":", backend.Layout{LockPrefix: "_lock" + space()}
+		prefix, layout := space()+":", codec.Layout{LockPrefix: "_lock" + space()}
 		x, y := pair(t, func() goredis.UniversalClient { return server.Client(t) })
 		sides := []backend.Backend{x, y}
 		for i, b := range []*redis.Backend{x, y} {

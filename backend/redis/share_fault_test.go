@@ -9,8 +9,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/redis"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/faultproxy"
 )
 
@@ -118,7 +118,7 @@ func TestFaultShareLateRequests(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			for name, run := range cases {
 				t.Run(name, func(t *testing.T) {
-					other := newView(t, backend.Layout{}, "")
+					other := newView(t, codec.Layout{}, "")
 					proxy := faultproxy.New(t, other.server.Addr)
 					l := lateView{late: &late{T: t, proxy: proxy}, other: other, key: "<" + space() + ">"}
 					if repeats {
@@ -155,7 +155,7 @@ func TestFaultShareLateRequests(t *testing.T) {
 func TestFaultShareSetIsCarriedOutOnce(t *testing.T) {
 	for _, want := range []string{"", "new"} {
 		t.Run(fmt.Sprintf("undone with %q", want), func(t *testing.T) {
-			other := newView(t, backend.Layout{}, "")
+			other := newView(t, codec.Layout{}, "")
 			proxy := faultproxy.New(t, other.server.Addr)
 			v, key, stores := other.another(proxy.Addr, ""), "<"+space()+">", 0
 			proxy.DropReplyTo(has("evalsha", key, "old"))
@@ -183,7 +183,7 @@ func TestFaultShareSetIsCarriedOutOnce(t *testing.T) {
 
 // A publication whose answer gets lost was one.
 func TestFaultSharePublicationIsSentTwice(t *testing.T) {
-	other := newView(t, backend.Layout{}, "")
+	other := newView(t, codec.Layout{}, "")
 	proxy := faultproxy.New(t, other.server.Addr)
 	v, key := other.another(proxy.Addr, ""), "<"+space()+">"
 	g := v.acquire(key)
@@ -196,7 +196,7 @@ func TestFaultSharePublicationIsSentTwice(t *testing.T) {
 
 // A lease whose answer gets lost is had all the same, by the next attempt.
 func TestFaultShareLostAcquire(t *testing.T) {
-	other := newView(t, backend.Layout{}, "")
+	other := newView(t, codec.Layout{}, "")
 	proxy := faultproxy.New(t, other.server.Addr)
 	v, key := other.another(proxy.Addr, ""), "<"+space()+">"
 	dropped := proxy.DropReplyTo(has("evalsha", key))
@@ -217,7 +217,7 @@ func TestFaultShareLostAcquire(t *testing.T) {
 // release its own. The value is stored all the same.
 func TestFaultShareLockOfAWriteIsLost(t *testing.T) {
 	for _, foreign := range []bool{false, true} {
-		other := newView(t, backend.Layout{}, "")
+		other := newView(t, codec.Layout{}, "")
 		proxy := faultproxy.New(t, other.server.Addr)
 		v, key, lost, always := other.another(proxy.Addr, ""), "<"+space()+">", 0, false
 		v.set(key, "old")

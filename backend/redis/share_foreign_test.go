@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 )
 
 // What another program has under the name of a value or of a lock is no reason to fail.
 func TestShareKeysOfAnotherType(t *testing.T) {
-	v := newView(t, backend.Layout{StealAfter: time.Millisecond}, "")
+	v := newView(t, codec.Layout{StealAfter: time.Millisecond}, "")
 	value, lock := space(), space()
 	v.server.Do(t, "RPUSH", value, "element")
 	v.finds(value, "") // as MGET says
@@ -39,7 +40,7 @@ func TestShareKeysOfAnotherType(t *testing.T) {
 			t.Error("the lock of another program is gone")
 		}
 	}
-	calm := newView(t, backend.Layout{}, "")
+	calm := newView(t, codec.Layout{}, "")
 	calm.server.Do(t, "RPUSH", calm.lock(lock), "element")
 	calm.server.Do(t, "SET", calm.lock(empty), "")
 	for _, name := range []string{lock, empty} {
@@ -56,7 +57,7 @@ func TestShareKeysOfAnotherType(t *testing.T) {
 func TestShareForeignLock(t *testing.T) {
 	for _, ttl := range []time.Duration{0, time.Minute} {
 		t.Run(ttl.String(), func(t *testing.T) {
-			v := newView(t, backend.Layout{}, "&lease_ttl=200ms")
+			v := newView(t, codec.Layout{}, "&lease_ttl=200ms")
 			name := space()
 			token := v.foreign(name, ttl)
 			v.refused(name)
@@ -82,7 +83,7 @@ func TestShareForeignLock(t *testing.T) {
 
 // A long token of another program is one like any other.
 func TestShareLongToken(t *testing.T) {
-	v := newView(t, backend.Layout{StealAfter: time.Hour}, "")
+	v := newView(t, codec.Layout{StealAfter: time.Hour}, "")
 	name, token := space(), strings.Repeat("token", 1000)
 	v.server.Do(t, "SET", v.lock(name), token)
 	v.refused(name)
@@ -96,7 +97,7 @@ func TestShareLongToken(t *testing.T) {
 // no other one is.
 func TestShareSteal(t *testing.T) {
 	const after = 400 * time.Millisecond
-	v := newView(t, backend.Layout{StealAfter: after}, "")
+	v := newView(t, codec.Layout{StealAfter: after}, "")
 	name, began := space(), time.Now()
 	v.foreign(name, 0)
 	g, err := v.await(t.Context(), name)
@@ -154,7 +155,7 @@ func TestShareSteal(t *testing.T) {
 
 // Who waits for a lock of another program is woken when that expires.
 func TestShareForeignLockExpires(t *testing.T) {
-	v := newView(t, backend.Layout{}, "&lease_ttl=1m")
+	v := newView(t, codec.Layout{}, "&lease_ttl=1m")
 	name := space()
 	v.foreign(name, 300*time.Millisecond)
 	began := time.Now()
@@ -180,7 +181,7 @@ func TestShareForeignLockExpires(t *testing.T) {
 
 // One lock that nobody knows how long it lasts does not hold up those who wait for others.
 func TestShareWaitForSeveral(t *testing.T) {
-	v := newView(t, backend.Layout{}, "")
+	v := newView(t, codec.Layout{}, "")
 	eternal, free := space(), space()
 	v.foreign(eternal, 0)
 	other := v.another(v.server.Addr, "")
@@ -205,7 +206,7 @@ func TestShareWaitForSeveral(t *testing.T) {
 // Whoever has taken a lock after somebody else gets all the time, and no more.
 func TestShareStealFromTheNext(t *testing.T) {
 	const after = 300 * time.Millisecond
-	v := newView(t, backend.Layout{StealAfter: after}, "")
+	v := newView(t, codec.Layout{StealAfter: after}, "")
 	name := space()
 	v.foreign(name, 0)
 	v.refused(name)

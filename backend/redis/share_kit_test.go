@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/pythontest"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 )
@@ -24,11 +25,11 @@ type view struct {
 	t      *testing.T
 	owner  backend.Backend
 	server *redistest.Server
-	layout backend.Layout
+	layout codec.Layout
 }
 
 // openView opens a view on the server, which is reached at addr.
-func openView(t *testing.T, server *redistest.Server, addr string, layout backend.Layout, options string) view {
+func openView(t *testing.T, server *redistest.Server, addr string, layout codec.Layout, options string) view {
 	t.Helper()
 	b, err := backend.Open("redis://" + addr + "?prefix=" + space() + options)
 	if err != nil {
@@ -49,7 +50,7 @@ func openView(t *testing.T, server *redistest.Server, addr string, layout backen
 }
 
 // newView opens a view of its own layout.
-func newView(t *testing.T, layout backend.Layout, options string) view {
+func newView(t *testing.T, layout codec.Layout, options string) view {
 	t.Helper()
 	server := redistest.Shared(t)
 	layout.LockPrefix = "_lock" + space() + ":"

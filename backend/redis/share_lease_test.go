@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/fleettest"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 )
@@ -24,7 +25,7 @@ func shareHolder(w *fleettest.Worker) error {
 	if err != nil {
 		return err
 	}
-	v, err := b.(backend.Sharer).Share(backend.Layout{LockPrefix: params.LockPrefix})
+	v, err := b.(backend.Sharer).Share(codec.Layout{LockPrefix: params.LockPrefix})
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func shareHolder(w *fleettest.Worker) error {
 
 // A process of ours that is killed is not waited for.
 func TestFaultShareHolderIsKilled(t *testing.T) {
-	v := newView(t, backend.Layout{}, "&lease_ttl=1m")
+	v := newView(t, codec.Layout{}, "&lease_ttl=1m")
 	key := space()
 	fleet := fleettest.Start(t, "share holder", 1, map[string]string{
 		"URL": v.server.URL() + "?prefix=" + space() + "&lease_ttl=1m", "LockPrefix": v.layout.LockPrefix, "Key": key,
@@ -57,7 +58,7 @@ func TestFaultShareHolderIsKilled(t *testing.T) {
 
 // A lease is renewed while it is held, and its end is told.
 func TestShareLeaseIsRenewed(t *testing.T) {
-	v := newView(t, backend.Layout{}, "&lease_ttl=300ms")
+	v := newView(t, codec.Layout{}, "&lease_ttl=300ms")
 	other := v.another(v.server.Addr, "")
 	key := space()
 	g := v.acquire(key)
@@ -84,7 +85,7 @@ func TestShareLeaseIsRenewed(t *testing.T) {
 // Close ends leases and waits, and leaves no lock and no goroutine.
 func TestShareClose(t *testing.T) {
 	server := redistest.Start(t)
-	v := openView(t, server, server.Addr, backend.Layout{LockPrefix: "_lock"}, "")
+	v := openView(t, server, server.Addr, codec.Layout{LockPrefix: "_lock"}, "")
 	g := v.acquire("held")
 	v.foreign("theirs", 0)
 	woken := make(chan error, 1)

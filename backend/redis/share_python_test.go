@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 )
 
@@ -34,7 +35,7 @@ func (v view) waiting(ctx context.Context, name string) <-chan time.Time {
 // Whoever waits here is woken at once when Python releases a lock, and Python waits for
 // the locks of this library.
 func TestSharePythonLock(t *testing.T) {
-	v := newView(t, backend.Layout{}, "")
+	v := newView(t, codec.Layout{}, "")
 	other := v.another(v.server.Addr, "")
 	for _, timeout := range []time.Duration{0, time.Minute} {
 		p := startPython(t, v.server, v.layout.LockPrefix, timeout)
@@ -76,7 +77,7 @@ func TestSharePythonLock(t *testing.T) {
 
 // Python's own lock is left alone by all that ends ours, so that Python can release it.
 func TestSharePythonLockIsLeft(t *testing.T) {
-	v := newView(t, backend.Layout{}, "")
+	v := newView(t, codec.Layout{}, "")
 	p := startPython(t, v.server, v.layout.LockPrefix, 0)
 	name := space()
 	p.do("acquire", name)
@@ -96,7 +97,7 @@ func TestSharePythonLockIsLeft(t *testing.T) {
 // A Python that is killed keeps its lock until that expires; one that never expires is
 // taken away after StealAfter.
 func TestSharePythonIsKilled(t *testing.T) {
-	v := newView(t, backend.Layout{}, "&lease_ttl=1m")
+	v := newView(t, codec.Layout{}, "&lease_ttl=1m")
 	p := startPython(t, v.server, v.layout.LockPrefix, time.Second)
 	name := space()
 	p.do("acquire", name)
@@ -110,7 +111,7 @@ func TestSharePythonIsKilled(t *testing.T) {
 	}
 
 	const after = 500 * time.Millisecond
-	v = newView(t, backend.Layout{StealAfter: after}, "&lease_ttl=1m")
+	v = newView(t, codec.Layout{StealAfter: after}, "&lease_ttl=1m")
 	p = startPython(t, v.server, v.layout.LockPrefix, 0)
 	p.do("acquire", name)
 	acquired = time.Now()
@@ -122,7 +123,7 @@ func TestSharePythonIsKilled(t *testing.T) {
 		t.Errorf("a lock for ever was granted %v after it was taken, want %v", took, after)
 	}
 
-	v = newView(t, backend.Layout{}, "&lease_ttl=200ms")
+	v = newView(t, codec.Layout{}, "&lease_ttl=200ms")
 	p = startPython(t, v.server, v.layout.LockPrefix, 0)
 	p.do("acquire", name)
 	p.kill()
@@ -136,7 +137,7 @@ func TestSharePythonIsKilled(t *testing.T) {
 // A region of dogpile.cache waits for a creation here, and finds the value.
 func TestSharePythonRegion(t *testing.T) {
 	server := redistest.Start(t)
-	v := openView(t, server, server.Addr, backend.Layout{LockPrefix: "_lock"}, "")
+	v := openView(t, server, server.Addr, codec.Layout{LockPrefix: "_lock"}, "")
 	p := startPython(t, server, "_lock", 0)
 	g := v.acquire("k")
 	p.ask("get_or_create", "k")

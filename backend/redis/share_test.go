@@ -9,12 +9,13 @@ import (
 
 	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/backend/redis"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/redistest"
 )
 
 // The names on the server are those of the layout, whatever is in a key.
 func TestShareNames(t *testing.T) {
-	v := newView(t, backend.Layout{}, "")
+	v := newView(t, codec.Layout{}, "")
 	for _, name := range []string{"", "k" + space(), "{a}{b}" + space(), "\x00\xff *\r\n" + space(), strings.Repeat("long", 1<<14) + space()} {
 		g := v.acquire(name)
 		v.holds(name, g.Lease.Token())
@@ -46,7 +47,7 @@ func TestShareNames(t *testing.T) {
 // A view leaves no other key than values, and locks while they are held.
 func TestShareLeavesNoOtherKeys(t *testing.T) {
 	server := redistest.Start(t)
-	v := openView(t, server, server.Addr, backend.Layout{LockPrefix: "_lock"}, "")
+	v := openView(t, server, server.Addr, codec.Layout{LockPrefix: "_lock"}, "")
 	v.foreign("theirs", 0)
 	for _, key := range []string{"k", "theirs"} {
 		v.set(key, "1")
@@ -67,14 +68,14 @@ func TestShareLeavesNoOtherKeys(t *testing.T) {
 
 func TestShareRefusals(t *testing.T) {
 	server := redistest.Shared(t)
-	good := backend.Layout{LockPrefix: "_lock" + space()}
+	good := codec.Layout{LockPrefix: "_lock" + space()}
 	b := redis.New(server.Client(t), redis.Config{Prefix: space()})
 	for name, c := range map[string]struct {
 		b      *redis.Backend
-		layout backend.Layout
+		layout codec.Layout
 	}{
-		"no prefix":           {b, backend.Layout{StealAfter: time.Hour}},
-		"negative StealAfter": {b, backend.Layout{LockPrefix: "_lock", StealAfter: -1}},
+		"no prefix":           {b, codec.Layout{StealAfter: time.Hour}},
+		"negative StealAfter": {b, codec.Layout{LockPrefix: "_lock", StealAfter: -1}},
 		"no client":           {redis.New(nil, redis.Config{}), good},
 		"cluster":             {redis.New(redistest.SharedCluster(t).Client(t), redis.Config{Prefix: space()}), good},
 	} {
@@ -136,7 +137,7 @@ func TestShareRefusals(t *testing.T) {
 
 // A creation of ours ends by Set and Delete anywhere.
 func TestShareVoids(t *testing.T) {
-	first := newView(t, backend.Layout{}, "")
+	first := newView(t, codec.Layout{}, "")
 	second := first.another(first.server.Addr, "")
 	for name, void := range map[string]func(name string) (want string){
 		"Delete": func(name string) string { second.delete(name); return "" },
@@ -185,11 +186,11 @@ func TestShareSentinel(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
 	b := redis.New(sentinel.Client(t), redis.Config{})
 	t.Cleanup(func() { b.Close() })
-	shared, err := b.Share(backend.Layout{LockPrefix: "_lock"})
+	shared, err := b.Share(codec.Layout{LockPrefix: "_lock"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := view{shared, t, b, sentinel.Master(t), backend.Layout{LockPrefix: "_lock"}}
+	v := view{shared, t, b, sentinel.Master(t), codec.Layout{LockPrefix: "_lock"}}
 	g := v.acquire("k")
 	v.holds("k", g.Lease.Token())
 	v.publish(g, "k", "value")
@@ -201,7 +202,7 @@ func TestShareSentinel(t *testing.T) {
 // A hit is one command.
 func TestShareHitIsOneCommand(t *testing.T) {
 	server := redistest.Start(t)
-	v := openView(t, server, server.Addr, backend.Layout{LockPrefix: "_lock"}, "")
+	v := openView(t, server, server.Addr, codec.Layout{LockPrefix: "_lock"}, "")
 	v.set("k", "value")
 	before := server.CommandsByName(t)
 	const hits = 100
@@ -221,7 +222,7 @@ func BenchmarkShareHit(b *testing.B) {
 	server := redistest.Shared(b)
 	owner := redis.New(server.Client(b), redis.Config{Prefix: space()})
 	defer owner.Close()
-	v, err := owner.Share(backend.Layout{LockPrefix: "_lock" + space()})
+	v, err := owner.Share(codec.Layout{LockPrefix: "_lock" + space()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/faultproxy"
 )
 
@@ -30,7 +31,7 @@ func (v view) between(key, value string, f func(other view)) error {
 // a value that was there before and without one. A lease that is voided there is a
 // creator's: the Set goes on.
 func TestShareDeleteWhileSetting(t *testing.T) {
-	v := newView(t, backend.Layout{}, "")
+	v := newView(t, codec.Layout{}, "")
 	for _, before := range []string{"", "old"} {
 		for _, shared := range []bool{false, true} {
 			key := "<" + space() + ">"
@@ -83,7 +84,7 @@ func TestShareDeleteWhileSetting(t *testing.T) {
 // What another program publishes and frees between the two steps of a write was created
 // before that began, so the write is the last.
 func TestShareWriteIsAfterForeignCreation(t *testing.T) {
-	other := newView(t, backend.Layout{}, "")
+	other := newView(t, codec.Layout{}, "")
 	proxy := faultproxy.New(t, other.server.Addr)
 	v, key := other.another(proxy.Addr, ""), "<"+space()+">"
 	v.foreign(key, 0)
@@ -103,7 +104,7 @@ func TestShareWriteIsAfterForeignCreation(t *testing.T) {
 // Everybody sets and deletes one key at once: none of it fails, and nothing stays behind. A
 // machine that is busy with other tests may lose an answer.
 func TestShareSetsAndDeletesOfOneKey(t *testing.T) {
-	first := newView(t, backend.Layout{}, "")
+	first := newView(t, codec.Layout{}, "")
 	var all sync.WaitGroup
 	keys := []string{space(), space()}
 	for i := range 4 {

@@ -51,7 +51,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dogpile-go/dogpile/backend"
 	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/internal/spelling"
 )
@@ -93,7 +92,7 @@ type Interop struct {
 	err    error
 }
 
-var _ backend.Format = (*Interop)(nil)
+var _ codec.Format = (*Interop)(nil)
 
 // New returns the format for regions that are configured like c. What is wrong with c is
 // what Err returns, and the error of the region that is configured with it.
@@ -134,23 +133,23 @@ func (f *Interop) Err() error { return f.err }
 // Name returns "dogpile.cache".
 func (f *Interop) Name() string { return "dogpile.cache" }
 
-// Layout implements [backend.Format].
-func (f *Interop) Layout() backend.Layout {
+// Layout implements [codec.Format].
+func (f *Interop) Layout() codec.Layout {
 	prefix := f.config.LockPrefix
 	if prefix == "" {
 		prefix = DefaultLockPrefix
 	}
-	return backend.Layout{LockPrefix: prefix, StealAfter: f.config.StealAfter, Flags: f.config.Flags}
+	return codec.Layout{LockPrefix: prefix, StealAfter: f.config.StealAfter, Flags: f.config.Flags}
 }
 
 // Codec returns [JSON].
 func (f *Interop) Codec() codec.Codec { return JSON() }
 
-// The options of the name that backend.OpenFormat takes.
+// The options of the name that codec.OpenFormat takes.
 var options = []string{"flags", "lock_prefix", "steal_after"}
 
 // open makes the format of options, which are fields of Config as Python would spell them.
-func open(given url.Values) (backend.Format, error) {
+func open(given url.Values) (codec.Format, error) {
 	var c Config
 	for name := range given {
 		value := given.Get(name)
@@ -183,6 +182,6 @@ func open(given url.Values) (backend.Format, error) {
 func init() {
 	// They fail only if the program has given the name to something of its own, which
 	// then is what the program wants.
-	_ = backend.RegisterFormat("dogpilepy", open)
+	_ = codec.RegisterFormat("dogpilepy", open)
 	_ = codec.Register("pickle", func() (codec.Codec, error) { return Pickle(), nil })
 }

@@ -30,7 +30,7 @@ const maxBrackets = 256
 // maxSeconds is the end of the year 9999.
 const maxSeconds = 253402300800
 
-// Append implements [backend.Format]: it appends what Python writes for a value whose
+// Append implements [codec.Format]: it appends what Python writes for a value whose
 // creator returned at that time. Python keeps times as floats, which have steps of 0.24
 // microseconds these days; created is rounded to the nearest one. A time before 1970, or
 // after the year 9999, becomes 1970, which dogpile.cache and Parse take for no value.
@@ -66,7 +66,7 @@ func appendFloat(dst []byte, v float64, bits int) []byte {
 	return dst
 }
 
-// Parse implements [backend.Format]. It reads what dogpile.cache reads: the metadata may
+// Parse implements [codec.Format]. It reads what dogpile.cache reads: the metadata may
 // have any form of JSON and entries of other names. It returns an error that wraps
 // [ErrVersion] for a version other than 2, and one that wraps [ErrFormat] for everything
 // else that is not a value: metadata that is longer than 4 KiB or no JSON object, in which

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 	"github.com/dogpile-go/dogpile/codec/dogpilepy"
 	"github.com/dogpile-go/dogpile/internal/pythontest"
 )
@@ -21,12 +21,12 @@ func TestConfig(t *testing.T) {
 	if err := dogpilepy.Format.Err(); err != nil {
 		t.Errorf("the defaults are refused: %v", err)
 	}
-	if got, want := new(dogpilepy.Interop).Layout(), (backend.Layout{LockPrefix: "_lock"}); got != want {
+	if got, want := new(dogpilepy.Interop).Layout(), (codec.Layout{LockPrefix: "_lock"}); got != want {
 		t.Errorf("the layout is %+v, want %+v", got, want)
 	}
 	c := dogpilepy.Config{LockPrefix: "a-b.c:D_9", StealAfter: time.Minute, Flags: 16}
 	f := dogpilepy.New(c)
-	if got, want := f.Layout(), (backend.Layout{LockPrefix: "a-b.c:D_9", StealAfter: time.Minute, Flags: 16}); got != want || f.Err() != nil {
+	if got, want := f.Layout(), (codec.Layout{LockPrefix: "a-b.c:D_9", StealAfter: time.Minute, Flags: 16}); got != want || f.Err() != nil {
 		t.Errorf("the layout is %+v, %v, want %+v", got, f.Err(), want)
 	}
 	for _, bad := range []dogpilepy.Config{{LockPrefix: "a"}, {LockPrefix: "12345678901"}, {LockPrefix: "a b"}, {LockPrefix: "é"}, {StealAfter: -1}, {StealAfter: 30}} {
@@ -40,14 +40,14 @@ func TestConfig(t *testing.T) {
 }
 
 func TestOpen(t *testing.T) {
-	f, err := backend.OpenFormat("dogpilepy?lock_prefix=app_lock&steal_after=30s&flags=16")
+	f, err := codec.OpenFormat("dogpilepy?lock_prefix=app_lock&steal_after=30s&flags=16")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := f.Layout(), (backend.Layout{LockPrefix: "app_lock", StealAfter: 30 * time.Second, Flags: 16}); got != want {
+	if got, want := f.Layout(), (codec.Layout{LockPrefix: "app_lock", StealAfter: 30 * time.Second, Flags: 16}); got != want {
 		t.Errorf("the layout is %+v, want %+v", got, want)
 	}
-	if f, err := backend.OpenFormat("DogpilePy"); err != nil || f.Layout() != dogpilepy.Format.Layout() {
+	if f, err := codec.OpenFormat("DogpilePy"); err != nil || f.Layout() != dogpilepy.Format.Layout() {
 		t.Errorf("%v, %v, want the defaults", f, err)
 	}
 	for options, want := range map[string]string{
@@ -58,11 +58,11 @@ func TestOpen(t *testing.T) {
 		"flags=x":           "write a number",
 		"flags=99999999999": "write a number",
 	} {
-		if _, err := backend.OpenFormat("dogpilepy?" + options); !errors.Is(err, dogpilepy.ErrConfig) || !strings.Contains(err.Error(), want) {
+		if _, err := codec.OpenFormat("dogpilepy?" + options); !errors.Is(err, dogpilepy.ErrConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want ErrConfig that says %q", options, err, want)
 		}
 	}
-	if err := backend.RegisterFormat("dogpilepy", func(url.Values) (backend.Format, error) { return nil, nil }); err == nil {
+	if err := codec.RegisterFormat("dogpilepy", func(url.Values) (codec.Format, error) { return nil, nil }); err == nil {
 		t.Error("the name is free")
 	}
 }

@@ -1,4 +1,4 @@
-package backend
+package codec
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 
 // ErrUnknownFormat is wrapped by the error of [OpenFormat] for a name that no imported
 // package has registered.
-var ErrUnknownFormat = errors.New("backend: unknown format")
+var ErrUnknownFormat = errors.New("codec: unknown format")
 
 // formatPackages are where the formats of this module come from, known also if their
 // packages are not imported.
@@ -34,19 +34,19 @@ var formats = struct {
 // "-", "_" and ".".
 func RegisterFormat(name string, open func(options url.Values) (Format, error)) error {
 	if open == nil {
-		return errors.New("backend: RegisterFormat needs a function that opens the format")
+		return errors.New("codec: RegisterFormat needs a function that opens the format")
 	}
 	name = strings.ToLower(name)
 	odd := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
 	}
 	if name == "" || strings.ContainsFunc(name, odd) {
-		return fmt.Errorf("backend: %.60q cannot be the name of a format: it is made of letters, digits, \"-\", \"_\" and \".\"", name)
+		return fmt.Errorf("codec: %.60q cannot be the name of a format: it is made of letters, digits, \"-\", \"_\" and \".\"", name)
 	}
 	formats.Lock()
 	defer formats.Unlock()
 	if _, taken := formats.byName[name]; taken {
-		return fmt.Errorf("backend: the format %q is registered already", name)
+		return fmt.Errorf("codec: the format %q is registered already", name)
 	}
 	formats.byName[name] = open
 	return nil
@@ -76,19 +76,19 @@ func OpenFormat(text string) (Format, error) {
 	}
 	options, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("backend: open format %s: the options cannot be read: put & between them, and write special characters with percent signs", name)
+		return nil, fmt.Errorf("codec: open format %s: the options cannot be read: put & between them, and write special characters with percent signs", name)
 	}
 	for option, values := range options {
 		switch {
 		case len(values) > 1:
-			return nil, fmt.Errorf("backend: open format %s: the option %.60q is given twice: give it once", name, option)
+			return nil, fmt.Errorf("codec: open format %s: the option %.60q is given twice: give it once", name, option)
 		case values[0] == "":
-			return nil, fmt.Errorf("backend: open format %s: the option %.60q has no value: write name=value, or leave it out", name, option)
+			return nil, fmt.Errorf("codec: open format %s: the option %.60q has no value: write name=value, or leave it out", name, option)
 		}
 	}
 	f, err := open(options)
 	if err != nil {
-		return nil, fmt.Errorf("backend: open format %s: %w", name, err)
+		return nil, fmt.Errorf("codec: open format %s: %w", name, err)
 	}
 	return f, nil
 }

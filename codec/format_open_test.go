@@ -1,4 +1,4 @@
-package backend_test
+package codec_test
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dogpile-go/dogpile/backend"
+	"github.com/dogpile-go/dogpile/codec"
 )
 
 // formatOptions is what the opener of "x-format" was last given.
@@ -15,7 +15,7 @@ var formatOptions url.Values
 
 var errRefusal = errors.New("no such thing")
 
-func openFormat(options url.Values) (backend.Format, error) {
+func openFormat(options url.Values) (codec.Format, error) {
 	formatOptions = options
 	if options.Has("bad") {
 		return nil, errRefusal
@@ -24,27 +24,27 @@ func openFormat(options url.Values) (backend.Format, error) {
 }
 
 func init() {
-	if err := backend.RegisterFormat("X-Format", openFormat); err != nil {
+	if err := codec.RegisterFormat("X-Format", openFormat); err != nil {
 		panic(err)
 	}
 }
 
 func TestOpenFormat(t *testing.T) {
-	for name, o := range map[string]func(url.Values) (backend.Format, error){"": openFormat, "x y": openFormat, "x+y": openFormat, "x-new": nil} {
-		if err := backend.RegisterFormat(name, o); err == nil {
+	for name, o := range map[string]func(url.Values) (codec.Format, error){"": openFormat, "x y": openFormat, "x+y": openFormat, "x-new": nil} {
+		if err := codec.RegisterFormat(name, o); err == nil {
 			t.Errorf("the format %q was registered", name)
 		}
 	}
-	if err := backend.RegisterFormat("x-format", openFormat); err == nil {
+	if err := codec.RegisterFormat("x-format", openFormat); err == nil {
 		t.Error("a format is registered twice")
 	}
-	if !slices.Contains(backend.Formats(), "x-format") {
-		t.Errorf("formats %q, want x-format among them", backend.Formats())
+	if !slices.Contains(codec.Formats(), "x-format") {
+		t.Errorf("formats %q, want x-format among them", codec.Formats())
 	}
-	if _, err := backend.OpenFormat("x-FORMAT?a=1&b=%26"); err != nil || formatOptions.Get("a") != "1" || formatOptions.Get("b") != "&" {
+	if _, err := codec.OpenFormat("x-FORMAT?a=1&b=%26"); err != nil || formatOptions.Get("a") != "1" || formatOptions.Get("b") != "&" {
 		t.Errorf("options %v, error %v", formatOptions, err)
 	}
-	if _, err := backend.OpenFormat("x-format?bad=1"); !errors.Is(err, errRefusal) {
+	if _, err := codec.OpenFormat("x-format?bad=1"); !errors.Is(err, errRefusal) {
 		t.Errorf("%v, want the error of the format", err)
 	}
 	for text, want := range map[string]string{
@@ -57,10 +57,10 @@ func TestOpenFormat(t *testing.T) {
 		"":                 "registered are",
 		"something":        "registered are",
 	} {
-		if _, err := backend.OpenFormat(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := codec.OpenFormat(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want an error that says %q", text, err, want)
 		}
-		if _, err := backend.OpenFormat(text); !strings.HasPrefix(text, "x-format") && !errors.Is(err, backend.ErrUnknownFormat) {
+		if _, err := codec.OpenFormat(text); !strings.HasPrefix(text, "x-format") && !errors.Is(err, codec.ErrUnknownFormat) {
 			t.Errorf("%q: %v, want ErrUnknownFormat", text, err)
 		}
 	}
