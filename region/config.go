@@ -80,9 +80,9 @@ type Config struct {
 	// KeyMangler leaves them, without the region's name, so that regions over one backend
 	// share them; Codec has to be what the other library decodes. It needs a backend that
 	// is a [backend.Sharer], as those of Redis and memcached are, and does not go together
-	// with NotFoundFor, Mutex and a MaxWait of Forever. What else the other format has no place for, tags and
-	// the invalidation of whole regions above all, is answered with [ErrInterop]. Defaults
-	// to nil: the region's own format.
+	// with NotFoundFor, with Mutex, and with a MaxWait of Forever. What else the other
+	// format has no place for, tags and the invalidation of whole regions above all, is
+	// answered with [ErrInterop]. Defaults to nil: the region's own format.
 	Interop codec.Format
 
 	// Expiration is the age at which a value becomes stale and is created anew;
