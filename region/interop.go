@@ -178,7 +178,7 @@ func (st *state) expressible(o order) error {
 	case o.keys == nil:
 		return noStamps(st.Interop.Name())
 	case o.soft && !st.canAge():
-		return fmt.Errorf("%w: Expire: values of %s that expire never, or after %v, cannot be made stale; delete them", ErrInterop, st.Interop.Name(), time.Duration(st.fresh).Round(time.Hour))
+		return fmt.Errorf("%w: Expire: values of %s that never expire, or not in decades, cannot be made stale; delete them", ErrInterop, st.Interop.Name())
 	}
 	return nil
 }
