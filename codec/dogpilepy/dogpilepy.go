@@ -37,8 +37,11 @@
 // and strings. codec/msgpack reads and writes what Python's msgpack.packb and unpackb do.
 // A Python region without a serializer pickles; [Pickle] reads the simple ones of those.
 //
-// The keys that dogpile.cache makes of functions and their arguments come from
-// [FunctionKey], [FunctionMultiKeys] and [KwargFunctionKey].
+// A function has the keys that dogpile.cache's decorators make of it, and of its arguments,
+// with the option region.WithKeyForm and [Function] or [KwargFunction].
+//
+// What a region cannot promise that is shared so, above all that it can be invalidated as a
+// whole, stands in a table in docs/from-python.md.
 //
 // Set lock_timeout on the Python side. Without it a process that is killed while it holds a
 // lock keeps it for ever; Config.StealAfter is for those who cannot.
