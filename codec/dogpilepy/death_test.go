@@ -36,6 +36,7 @@ func holder(w *fleettest.Worker) error {
 // longer than that.
 func TestPythonDies(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *shop) {
+		t.Parallel()
 		w := pythontest.Start(t)
 		r, _ := s.open(t)
 		dying := w.Region(s.pythonWith(map[string]any{"lock_timeout": 2}))
@@ -98,6 +99,7 @@ func TestPythonDiesWithALockThatNeverEnds(t *testing.T) {
 // is none, one in Python does when the lease has ended.
 func TestGoDies(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *shop) {
+		t.Parallel()
 		const ttl = "?lease_ttl=3s"
 		python := pythontest.Start(t).Region(s.python)
 		t.Run("with colleagues", func(t *testing.T) {

@@ -320,7 +320,7 @@ def value(depth):
     if kind < 6: return {r.choice(["a", 5, "b" * 40]): value(depth - 1)}
     if kind < 7: return bytes(r.getrandbits(8) for _ in range(r.randrange(300)))
     return scalar()
-answer = [base64.b64encode(msgpack.packb(value(4))).decode() for _ in range(3000)]`, 7, &all)
+answer = [base64.b64encode(msgpack.packb(value(4))).decode() for _ in range(800)]`, 7, &all)
 	for _, data := range all {
 		var v any
 		if err := msgpack.New().Decode(data, &v); err != nil {
