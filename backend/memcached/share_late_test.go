@@ -252,6 +252,22 @@ func TestShareDeleteWaitsForAValueThatComes(t *testing.T) {
 	}
 }
 
+// after returns first, and what accepts the requests that second does and that come after
+// one that first has accepted. What the proxy tells of a request that is lost it may tell
+// when the next one has been sent.
+func after(first, second func([]byte) bool) (_, _ func([]byte) bool) {
+	var came atomic.Bool
+	return func(request []byte) bool {
+			if !first(request) {
+				return false
+			}
+			came.Store(true)
+			return true
+		}, func(request []byte) bool {
+			return came.Load() && second(request)
+		}
+}
+
 // What comes between the steps of a write changes what becomes of it.
 func TestShareWritesThatMeet(t *testing.T) {
 	server := memcachedtest.Shared(t, 1)[0]
@@ -286,15 +302,8 @@ func TestShareWritesThatMeet(t *testing.T) {
 	t.Run("a copy that ends by itself arrives when all is lost", func(t *testing.T) {
 		l := newSharedLate(t)
 		op, err := publish(l)
-		caught, _ := l.proxy.StrayRequest(starts("cas " + l.key.Name + " "))
-		again := func(request []byte) bool {
-			select {
-			case <-caught:
-				return starts("gets " + l.key.Name + " ")(request)
-			default:
-				return false
-			}
-		}
+		lost, again := after(starts("cas "+l.key.Name+" "), starts("gets "+l.key.Name+" "))
+		l.proxy.StrayRequest(lost)
 		pausedAt(l, again, op, func() {
 			server.Do(t, "delete _lock"+l.key.Name)
 			server.Do(t, "delete "+l.key.Name)
@@ -308,15 +317,8 @@ func TestShareWritesThatMeet(t *testing.T) {
 	t.Run("the lock is lost, and the answer to the add as well", func(t *testing.T) {
 		l := newSharedLate(t)
 		op, err := publish(l)
-		dropped := l.proxy.DropReplyTo(starts("add " + l.key.Name + " "))
-		again := func(request []byte) bool {
-			select {
-			case <-dropped:
-				return starts("gets " + l.key.Name + " ")(request)
-			default:
-				return false
-			}
-		}
+		lost, again := after(starts("add "+l.key.Name+" "), starts("gets "+l.key.Name+" "))
+		l.proxy.DropReplyTo(lost)
 		pausedAt(l, again, op, func() { server.Do(t, "delete _lock"+l.key.Name) })
 		if !errors.Is(*err, backend.ErrLeaseLost) {
 			t.Errorf("the publication = %v, want ErrLeaseLost", *err)
