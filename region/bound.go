@@ -278,8 +278,9 @@ func (b *Bound[P, V]) Invalidate(ctx context.Context, p P) error {
 // there are. Other programs that share them have to wrap the function with package decorate,
 // too: what [Cached] stores lacks the function's stamps, and is created anew here.
 //
-// With [WithKey] or [WithKeyForm] it returns an error that wraps [ErrConfig]: the keys are then not the
-// function's own. Give the function [WithTags], and use [Region.InvalidateTags].
+// With [WithKey] or [WithKeyForm] it returns an error that wraps [ErrConfig]: the keys are
+// then not the function's own. Give the function [WithTags], and use
+// [Region.InvalidateTags]. With Config.Interop it returns [ErrInterop].
 func (b *Bound[P, V]) InvalidateAll(ctx context.Context) error {
 	switch {
 	case b.err != nil:
